@@ -1,0 +1,3 @@
+"""GitOps for Terraform without a server."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""`python -m tfops`."""
+
+from tfops.cli.main import main
+
+main()

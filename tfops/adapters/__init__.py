@@ -1,0 +1,1 @@
+"""One file per neighbour: what touches the world."""

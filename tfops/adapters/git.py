@@ -1,0 +1,263 @@
+"""A Git repository: branches, revisions as trees, and private directories filled with a revision's files.
+
+Objects are read with pygit2, which runs no hooks and honours no replace refs. Fetching goes through the `git`
+program, which knows the user's SSH configuration and credential helpers.
+"""
+
+import contextlib
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pygit2
+
+from tfops.adapters.process import Command, capture
+from tfops.errors import FailedError, UsageError
+from tfops.tree import Entry, Mode
+
+FETCH_TIMEOUT_SECONDS = 300.0
+_MODES = {
+    0o100644: Mode.FILE,
+    0o100664: Mode.FILE,
+    0o100755: Mode.EXECUTABLE,
+    0o120000: Mode.SYMLINK,
+    0o160000: Mode.SUBMODULE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A commit of a branch."""
+
+    branch: str
+    commit: str
+    tree: str
+
+    def __str__(self) -> str:
+        return f"{self.branch}@{self.commit[:12]}"
+
+
+class GitTree:
+    """The files of one revision. Reading is safe from several threads."""
+
+    def __init__(self, repository: "Repository", tree: str) -> None:
+        self._repository = repository
+        self._tree = tree
+
+    @cached_property
+    def entries(self) -> Mapping[str, Entry]:
+        """Every file of the revision by path."""
+        return self._repository.list_tree(self._tree)
+
+    def read(self, path: str) -> bytes:
+        """The bytes of the file at `path`; raises KeyError where there is none."""
+        return self._repository.read_blob(self.entries[path].blob)
+
+
+class Repository:
+    """The repository around a directory. Raises UsageError `git.not_a_repository` where there is none."""
+
+    def __init__(self, directory: Path, *, environ: Mapping[str, str]) -> None:
+        self._env = git_env(environ)
+        self._lock = threading.Lock()
+        try:
+            found = pygit2.discover_repository(str(directory))
+            opened = pygit2.Repository(found) if found else None
+        except pygit2.GitError as error:
+            raise FailedError(
+                f"Git refuses the repository at {directory}: {error}",
+                code="git.refused",
+                hint="see `git status` there; a repository of another user needs git config safe.directory",
+            ) from error
+        if opened is None:
+            raise UsageError(
+                f"{directory} is not in a Git repository",
+                code="git.not_a_repository",
+                hint="change into a clone, or name one: tfops -C DIR …",
+            )
+        self._repo = opened
+        self.directory = Path(opened.workdir or opened.path)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the repository has no working tree."""
+        return bool(self._repo.is_bare)
+
+    def current_branch(self) -> str | None:
+        """The branch that is checked out; None when HEAD is detached."""
+        if self._repo.head_is_detached:
+            return None
+        target = str(self._repo.lookup_reference("HEAD").target)
+        return target.removeprefix("refs/heads/")
+
+    def remote(self, branch: str) -> str | None:
+        """The remote a branch is taken from: its upstream's, else `origin`, else the only one."""
+        names = [remote.name for remote in self._repo.remotes]
+        with contextlib.suppress(KeyError):
+            configured = self._repo.config[f"branch.{branch}.remote"]
+            if configured in names:
+                return str(configured)
+        if "origin" in names:
+            return "origin"
+        return names[0] if len(names) == 1 else None
+
+    def fetch(self, remote: str, branch: str) -> None:
+        """Bring the remote's branch up to date here; raises FailedError `git.fetch` with git's own words."""
+        spec = f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}"
+        code, output = self._run("fetch", "--no-tags", "--quiet", "--end-of-options", remote, spec)
+        if code:
+            raise FailedError(
+                f"cannot fetch {branch} from {remote}: {output}",
+                code="git.fetch",
+                hint="check the branch's name, the network and the credentials: the same `git fetch` must work",
+            )
+
+    def resolve(self, branch: str, *, remote: str | None) -> Revision:
+        """The tip of a branch as its remote has it, or the local one where there is no remote."""
+        name = f"refs/remotes/{remote}/{branch}" if remote else f"refs/heads/{branch}"
+        try:
+            commit = self._repo.lookup_reference(name).peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise self._no_branch(branch) from error
+        return Revision(branch=branch, commit=str(commit.id), tree=str(commit.tree_id))
+
+    def revision(self, branch: str, spec: str) -> Revision:
+        """Any commit by name or id, taken as a revision of `branch`."""
+        try:
+            commit = self._repo.revparse_single(spec).peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise UsageError(
+                f"there is no commit {spec!r} in {self.directory}",
+                code="git.no_revision",
+                hint="fetch it first, or name a commit, tag or branch that is there",
+            ) from error
+        return Revision(branch=branch, commit=str(commit.id), tree=str(commit.tree_id))
+
+    def tree(self, revision: Revision) -> GitTree:
+        """The files of a revision."""
+        return GitTree(self, revision.tree)
+
+    def has(self, commit: str) -> bool:
+        """Whether the commit is in this clone."""
+        with self._lock:
+            try:
+                return isinstance(self._repo[commit], pygit2.Commit)
+            except (KeyError, ValueError):
+                return False
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` is `older` or has it in its history. Both must be in this clone."""
+        if older == newer:
+            return True
+        with self._lock:
+            return bool(self._repo.descendant_of(newer, older))
+
+    @property
+    def is_shallow(self) -> bool:
+        """Whether the clone lacks history."""
+        return bool(self._repo.is_shallow)
+
+    def list_tree(self, tree: str) -> dict[str, Entry]:
+        """Every file below a tree id, by path."""
+        found: dict[str, Entry] = {}
+        with self._lock:
+            self._walk(self._repo[tree], "", found)
+        return found
+
+    def read_blob(self, blob: str) -> bytes:
+        """A blob's bytes. In a partial clone git fetches it; libgit2 cannot."""
+        with self._lock:
+            try:
+                found = self._repo[blob]
+                return found.data if isinstance(found, pygit2.Blob) else b""
+            except KeyError:
+                pass
+        code, output, error = capture(
+            Command(argv=("git", "cat-file", "blob", blob), env=self._env, cwd=self.directory),
+            timeout_seconds=FETCH_TIMEOUT_SECONDS,
+        )
+        if code:
+            raise _missing(blob, error.decode(errors="replace"))
+        return output
+
+    def _walk(self, tree: object, prefix: str, found: dict[str, Entry]) -> None:
+        for item in tree:  # type: ignore[attr-defined]
+            path = f"{prefix}{item.name}"
+            if item.filemode == pygit2.enums.FileMode.TREE:
+                try:
+                    self._walk(self._repo[item.id], f"{path}/", found)
+                except KeyError as error:
+                    raise _missing(str(item.id), path) from error
+            else:
+                found[path] = Entry(mode=_MODES.get(item.filemode, Mode.FILE), blob=str(item.id))
+
+    def _run(self, *arguments: str) -> tuple[int, str]:
+        command = Command(argv=("git", *arguments), env=self._env, cwd=self.directory)
+        try:
+            code, _, error = capture(command, timeout_seconds=FETCH_TIMEOUT_SECONDS)
+        except TimeoutError as late:
+            return 1, str(late)
+        except FileNotFoundError:
+            return 127, "the git program is not on PATH"
+        return code, error.decode(errors="replace").strip()
+
+    def _no_branch(self, branch: str) -> UsageError:
+        if self._repo.is_empty or self._repo.head_is_unborn:
+            return UsageError(
+                f"the branch {branch!r} has no commit yet",
+                code="git.unborn",
+                hint="commit something first: tfops works on commits, never on the working tree",
+            )
+        known = sorted(name for name in self._repo.branches)
+        return UsageError(
+            f"there is no branch {branch!r} in {self.directory}",
+            code="git.no_branch",
+            hint="branches here: " + ", ".join(known[:10]),
+        )
+
+
+def git_env(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment git sees: nobody else's GIT_* (they redirect repositories), no prompt, no replace refs."""
+    kept = {"GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO", "GIT_SSL_NO_VERIFY"}
+    env = {name: value for name, value in environ.items() if not name.startswith("GIT_") or name in kept}
+    return env | {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C.UTF-8"}
+
+
+def materialise(tree: GitTree, entries: Mapping[str, Entry], directory: Path) -> None:
+    """Make `directory` hold exactly `entries`, written anew: what an earlier run left or changed there is gone.
+
+    Submodules become empty directories. Symlinks stay symlinks.
+    """
+    if directory.exists():
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, mode=0o700)
+    for path in sorted(entries):
+        _write(directory, path, entries[path], tree)
+
+
+def _write(directory: Path, path: str, entry: Entry, tree: GitTree) -> None:
+    target = directory / path
+    if entry.mode is Mode.SUBMODULE:
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    data = tree.read(path)
+    if entry.mode is Mode.SYMLINK:
+        target.symlink_to(os.fsdecode(data))
+        return
+    mode = 0o700 if entry.mode is Mode.EXECUTABLE else 0o600
+    descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def _missing(blob: str, detail: str) -> FailedError:
+    return FailedError(
+        f"this clone lacks the object {blob} ({detail.strip()})",
+        code="git.partial_clone",
+        hint="a partial or damaged clone: run `git fetch --refetch --no-filter`, or clone again",
+    )

@@ -1,0 +1,101 @@
+"""An operating system's lock on a file, whose descriptor a child process can keep open.
+
+Terraform inherits the lock of its stack: a killed tfops cannot free it while its Terraform still runs.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import lock_descriptor
+
+from tfops.errors import FailedError, LockedError
+
+POLL_SECONDS = 0.1
+
+
+class FileLock:
+    """A held lock. `descriptor` may be inherited; the lock lives until every holder of it is gone."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self.descriptor = descriptor
+        self.path = path
+
+    @classmethod
+    @contextlib.contextmanager
+    def hold(
+        cls,
+        path: Path,
+        *,
+        holder: dict[str, object] | None = None,
+        wait_seconds: float = 60.0,
+        stop: threading.Event | None = None,
+        on_wait: Callable[[str], None] = lambda who: None,
+    ) -> Iterator["FileLock"]:
+        """Hold the lock at `path`, waiting up to `wait_seconds`; `holder` says who we are to those who wait.
+
+        Raises LockedError `lock.held` naming the holder.
+        """
+        descriptor = _open(path)
+        try:
+            _acquire(descriptor, path, wait_seconds, stop or threading.Event(), on_wait)
+            _sign_in(descriptor, holder)
+            yield cls(descriptor, path)
+        finally:
+            # Closing, never unlocking: an unlock would also free it for a Terraform that still runs.
+            os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise FailedError(
+            f"cannot open the lock {path}: {error.strerror}",
+            code="store.full" if full else "store.denied",
+            hint="free space" if full else "run as the owner of the store, or give this user access to it",
+        ) from error
+
+
+def _acquire(
+    descriptor: int,
+    path: Path,
+    wait_seconds: float,
+    stop: threading.Event,
+    on_wait: Callable[[str], None],
+) -> None:
+    deadline, told = time.monotonic() + wait_seconds, False
+    while not lock_descriptor(descriptor, blocking=False):
+        if time.monotonic() >= deadline or stop.is_set():
+            raise LockedError(
+                f"locked by {who_holds(path)}",
+                code="lock.held",
+                hint="wait until that run ends and try again; its Terraform keeps the lock if tfops was killed",
+            )
+        if not told:
+            told = True
+            on_wait(who_holds(path))
+        time.sleep(POLL_SECONDS)
+
+
+def _sign_in(descriptor: int, holder: dict[str, object] | None) -> None:
+    # Only words for people: who holds the lock is decided by the operating system alone.
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder or {}).encode(), 0)
+
+
+def who_holds(path: Path) -> str:
+    """A phrase naming the last holder that signed in: "process 12 on build-1 since …"."""
+    try:
+        holder = json.loads(path.read_bytes())
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']} (run {holder['run_id']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,139 @@
+"""Runs a program: list of arguments, explicit environment, its own session, output into files, one gentle signal.
+
+Terraform dies of a closed pipe or a hang-up and loses data on a second signal (reference/terraform.md C3), so:
+output goes to files, the session is its own, SIGINT is sent once, and then it is waited for, however long.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess  # the only module that imports it
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to run: arguments, environment and directory. Built by pure functions, run by `run`."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a program ended: its exit code (negative: the signal that killed it), and whether we asked it to stop."""
+
+    code: int
+    stopped: bool
+
+
+def run(
+    command: Command,
+    *,
+    stdout: Path,
+    stderr: Path,
+    stop: threading.Event,
+    inherit: Sequence[int] = (),
+    on_line: Callable[[bytes], None] = lambda line: None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Run to the end. Every complete line of stdout goes to `on_line` while the program runs.
+
+    `inherit` are descriptors (locks) the program keeps open for as long as it lives. When `stop` is set the
+    program gets one SIGINT; `on_wait` is called every 30 s it then still takes.
+    """
+    argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *command.argv]
+    with _private(stdout) as out, _private(stderr) as err, stdout.open("rb") as reader:
+        child = subprocess.Popen(  # noqa: S603  (a list, no shell, an explicit environment)
+            argv,
+            env=dict(command.env),
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            pass_fds=tuple(inherit),
+        )
+        lines = _Lines(on_line)
+        stopped = _wait(child, lambda: lines.feed(reader.read()), stop, on_wait)
+        lines.feed(reader.read())
+    if child.returncode < 0:
+        _end_group(child.pid)
+    return Ended(code=child.returncode, stopped=stopped)
+
+
+def capture(command: Command, *, timeout_seconds: float) -> tuple[int, bytes, bytes]:
+    """Run a short program that holds no data (git, a version query): exit code, stdout, stderr.
+
+    Raises TimeoutError; the program is killed then.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603
+            list(command.argv),
+            env=dict(command.env),
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{command.argv[0]} did not answer within {timeout_seconds:.0f} s") from error
+    return done.returncode, done.stdout, done.stderr
+
+
+def _private(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_APPEND, 0o600), "wb")
+
+
+def _wait(
+    child: "subprocess.Popen[bytes]",
+    tick: Callable[[], None],
+    stop: threading.Event,
+    on_wait: Callable[[], None],
+) -> bool:
+    stopped, patience = False, time.monotonic()
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(POLL_SECONDS)
+            return stopped
+        tick()
+        if stop.is_set() and not stopped:
+            stopped, patience = True, time.monotonic()
+            child.send_signal(signal.SIGINT)
+        if stopped and time.monotonic() - patience > PATIENCE_SECONDS:
+            patience = time.monotonic()
+            on_wait()
+
+
+def _end_group(group: int) -> None:
+    # A killed Terraform leaves its providers running, and they go on creating things (reference/terraform.md C2).
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
+            time.sleep(0.2)
+
+
+class _Lines:
+    """Cuts a growing byte stream into complete lines."""
+
+    def __init__(self, on_line: Callable[[bytes], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._on_line(line)

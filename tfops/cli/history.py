@@ -1,0 +1,80 @@
+"""`tfops history`."""
+
+import click
+import msgspec
+
+from tfops.cli.options import Setting, branch_option, output_options
+from tfops.cli.output import Result
+from tfops.cli.reading import session_for
+from tfops.deployment import Deployment
+from tfops.errors import Exit
+from tfops.workflows.history import History, StackHistory
+
+
+@click.command("history")
+@click.argument("stacks", nargs=-1)
+@branch_option
+@output_options
+def command(setting: Setting, stacks: tuple[str, ...], branch: str | None) -> Exit:
+    """The deployments of stacks, newest first, each with its signature verified."""
+    from tfops.workflows.history import history
+
+    found = history(session_for(setting, branch), stacks)
+    setting.screen.show(
+        Result(
+            command="history",
+            exit_code=found.exit_code,
+            stacks=tuple(_entry(stack) for stack in found.stacks),
+            problems=tuple(problem for stack in found.stacks for problem in stack.problems),
+            text=lambda: _text(found),
+        )
+    )
+    return found.exit_code
+
+
+def _entry(stack: StackHistory) -> dict[str, object]:
+    head = stack.head.record if stack.head else None
+    return {
+        "stack": stack.stack,
+        "head": {
+            "revision": head.source.commit,
+            "fingerprint": head.fingerprint,
+            "lineage": head.state.lineage,
+            "serial": head.state.serial,
+            "at": head.finished_on,
+        }
+        if head
+        else None,
+        "deployments": [_deployment(deployment) for deployment in stack.deployments],
+    }
+
+
+def _deployment(deployment: Deployment) -> dict[str, object]:
+    record = deployment.record
+    return {
+        "id": deployment.id,
+        "at": record.finished_on,
+        "by": deployment.runner,
+        "revision": record.source.commit,
+        "branch": record.source.branch,
+        "plan_id": record.plan_id,
+        "result": record.result,
+        "reason": record.reason,
+        "serial_before": record.serial_before,
+        "serial_after": record.state.serial,
+        "resources": msgspec.to_builtins(record.resources),
+    }
+
+
+def _text(found: History) -> object:
+    from rich.text import Text
+
+    from tfops.report.tables import history_table, lines
+
+    parts: list[object] = []
+    for stack in found.stacks:
+        at = f"converged at {stack.head.record.source.commit[:12]}" if stack.head else "never converged"
+        parts.append(Text(f"{stack.stack}: {at}", "bold"))
+        parts.append(history_table(stack.deployments) if stack.deployments else Text("no deployments", "dim"))
+        parts.append(Text(""))
+    return lines(*parts) if parts else Text("the store knows no stacks yet; next: tfops sync")  # type: ignore[arg-type]

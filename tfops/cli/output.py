@@ -1,0 +1,117 @@
+"""Where output goes: results to stdout (a person's text, or exactly one JSON document), all else to stderr."""
+
+import contextlib
+import json
+import queue
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from enum import Enum
+from typing import Any, TextIO
+
+import msgspec
+
+from tfops.errors import Exit, Problem
+
+SCHEMA_VERSION = "v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a command has to say: its stacks and errors for programs, its text for people, its exit code."""
+
+    command: str
+    exit_code: Exit
+    stacks: tuple[object, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    extra: Mapping[str, object] | None = None
+    text: Callable[[], object] | None = None
+
+
+def document(result: Result) -> dict[str, Any]:
+    """The one JSON document of a command (DESIGN.md §3). `stacks` entries carry no problems of their own."""
+    return {
+        "schema": f"tfops.{result.command}/{SCHEMA_VERSION}",
+        "exit_code": int(result.exit_code),
+        **(plain(result.extra) if result.extra else {}),
+        "stacks": [plain(stack) for stack in result.stacks],
+        "errors": [{"stack": p.stack, "code": p.code, "message": p.message, "hint": p.hint} for p in result.problems],
+    }
+
+
+def plain(value: object) -> Any:
+    """A value as JSON knows it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return msgspec.to_builtins(value)
+
+
+class Screen:
+    """The two streams of one command. A reader that went away never fails the run."""
+
+    def __init__(self, *, as_json: bool, verbose: bool) -> None:
+        self.as_json = as_json
+        self.verbose = verbose
+        self._messages: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._started = time.monotonic()
+
+    def say(self, stack: str, message: str) -> None:
+        """Queue a progress line; may be called from any thread."""
+        self._messages.put((stack, message))
+
+    def tick(self) -> None:
+        """Print what was said since the last call. Main thread only."""
+        while not self._messages.empty():
+            stack, message = self._messages.get()
+            seconds = f"{time.monotonic() - self._started:6.1f}s "
+            self.error_line(f"{seconds}{stack + ': ' if stack and not message.startswith(stack) else ''}{message}")
+
+    def error_line(self, text: str) -> None:
+        """One plain line to stderr."""
+        _write(sys.stderr, f"{_printable(text)}\n")
+
+    def show(self, result: Result) -> None:
+        """The result, once: a document or a text, and what went wrong."""
+        self.tick()
+        if self.as_json:
+            _write(sys.stdout, json.dumps(document(result), indent=1, ensure_ascii=False) + "\n")
+            return
+        if result.text is not None:
+            _print(sys.stdout, [result.text()])
+        self.show_problems(result.problems)
+
+    def show_problems(self, problems: Iterable[Problem]) -> None:
+        """What went wrong, for people."""
+        from tfops.report.tables import problem_lines
+
+        _print(sys.stderr, list(problem_lines(problems)))
+
+
+def _print(stream: TextIO, parts: list[Any]) -> None:
+    from rich.console import Console
+
+    width = None if stream.isatty() else 200
+    console = Console(file=stream, width=width, highlight=False, soft_wrap=not stream.isatty(), markup=False)
+    with contextlib.suppress(BrokenPipeError, OSError):
+        for part in parts:
+            console.print(part)
+        stream.flush()
+
+
+def _write(stream: TextIO, text: str) -> None:
+    with contextlib.suppress(BrokenPipeError, OSError):
+        stream.write(text)
+        stream.flush()
+
+
+def _printable(text: str) -> str:
+    from tfops.report.plan_text import neutral
+
+    return neutral(text)

@@ -1,0 +1,85 @@
+"""`tfops plan`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfops.cli.options import Setting, branch_option, jobs_option, output_options
+from tfops.cli.output import Result
+from tfops.cli.sync import warn_of_ignored
+from tfops.errors import Exit
+from tfops.workflows.plan import Plans, StackPlan
+
+
+@click.command("plan")
+@click.argument("stacks", nargs=-1)
+@branch_option
+@click.option("--revision", metavar="COMMIT", help="Plan this commit instead of the branch's head.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Also write each artifact to DIR/<stack>."
+)
+@jobs_option
+@output_options
+def command(
+    setting: Setting,
+    stacks: tuple[str, ...],
+    branch: str | None,
+    revision: str | None,
+    out: Path | None,
+    jobs: int | None,
+) -> Exit:
+    """Plan stacks at the branch's head, sign the plans and store them. Exit 2 where changes are pending."""
+    from tfops.steps.opening import open_session
+    from tfops.steps.schedule import default_jobs
+    from tfops.workflows.plan import plan
+
+    caller = setting.caller()
+    warn_of_ignored(setting, caller.environ)
+    session = open_session(caller, branch=branch, revision=revision)
+    plans = plan(session, stacks, out=out, jobs=jobs or default_jobs(), tick=setting.screen.tick)
+    setting.screen.show(
+        Result(
+            command="plan",
+            exit_code=plans.exit_code,
+            stacks=tuple(_entry(stack) for stack in plans.stacks),
+            problems=tuple(problem for stack in plans.stacks for problem in stack.problems),
+            extra={"revision": plans.revision},
+            text=lambda: _text(plans),
+        )
+    )
+    return plans.exit_code
+
+
+def _entry(stack: StackPlan) -> dict[str, Any]:
+    entry = asdict(stack)
+    del entry["problems"], entry["exit_code"]
+    return entry
+
+
+def _text(plans: Plans) -> object:
+    from rich.text import Text
+
+    from tfops.report.tables import lines, stack_table
+
+    table = stack_table(
+        (
+            stack.stack,
+            stack.verdict,
+            stack.summary,
+            stack.plan_id,
+            f"{stack.problems[0].code}, see below" if stack.problems else "; ".join(stack.reasons),
+            stack.terraform_runs,
+        )
+        for stack in plans.stacks
+    )
+    dangers = [Text(f"! {stack.stack}: {danger.sentence}", "red") for stack in plans.stacks for danger in stack.dangers]
+    first = next((stack for stack in plans.stacks if stack.plan_id), None)
+    after = [Text("")] if dangers else []
+    hint = (
+        [Text(f"next: tfops inspect {first.plan_id[:12]}, or tfops sync {first.stack} --plan {first.plan_id[:12]}")]
+        if first and first.plan_id
+        else []
+    )
+    return lines(table, Text(""), *dangers, *after, Text(plans.revision), *hint)

@@ -1,0 +1,132 @@
+"""`tfops sync`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from tfops.cli.options import Setting, branch_option, jobs_option, output_options
+from tfops.cli.output import Result
+from tfops.errors import Exit
+from tfops.workflows.sync import Options, Outcome, StackSync, Synced
+
+
+@click.command("sync")
+@click.argument("stacks", nargs=-1)
+@branch_option
+@click.option("--dry-run", is_flag=True, help="Show what would happen; change nothing. Exit 2 if something would.")
+@click.option("--replan", is_flag=True, help="Plan again even where nothing changed since the last deployment.")
+@click.option("--plan", "plan_name", metavar="ID|DIR", help="Apply that very plan, or its equal, to one STACK.")
+@click.option("--allow-backward", is_flag=True, help="Allow a revision that does not contain the deployed one.")
+@click.option(
+    "--lock-wait",
+    type=click.FloatRange(0, 86400),
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait for a stack's lock.",
+)
+@jobs_option
+@output_options
+def command(
+    setting: Setting,
+    stacks: tuple[str, ...],
+    branch: str | None,
+    dry_run: bool,
+    replan: bool,
+    plan_name: str | None,
+    allow_backward: bool,
+    lock_wait: float,
+    jobs: int | None,
+) -> Exit:
+    """Bring the stacks of a branch to the branch's head: plan, sign, gate, apply, record.
+
+    Without STACKS: all stacks of the branch. An environment's name means all of its stacks.
+    """
+    from tfops.steps.artifact import verified_artifact
+    from tfops.steps.opening import open_session
+    from tfops.steps.schedule import default_jobs
+    from tfops.workflows.sync import sync
+
+    screen = setting.screen
+    caller = setting.caller()
+    warn_of_ignored(setting, caller.environ)
+    session = open_session(caller, branch=branch)
+    options = Options(
+        names=stacks,
+        dry_run=dry_run,
+        replan=replan,
+        allow_backward=allow_backward,
+        jobs=jobs or default_jobs(),
+        lock_wait_seconds=lock_wait,
+        given=verified_artifact(plan_name, session) if plan_name else None,
+    )
+    synced = sync(session, options, tick=screen.tick)
+    screen.show(
+        Result(
+            command="sync",
+            exit_code=synced.exit_code,
+            stacks=tuple(_entry(stack) for stack in synced.stacks),
+            problems=tuple(problem for stack in synced.stacks for problem in stack.problems),
+            extra={"revision": synced.revision, "orphans": synced.orphans},
+            text=lambda: _text(synced, dry_run=dry_run),
+        )
+    )
+    return synced.exit_code
+
+
+def warn_of_ignored(setting: Setting, environ: Mapping[str, str]) -> None:
+    """Say which of the caller's variables Terraform will not see."""
+    from tfops.adapters.terraform import ignored_variables
+
+    names = [name for name in ignored_variables(environ) if not name.startswith("TF_VAR_")]
+    if names:
+        setting.screen.error_line(f"ignored from the environment: {', '.join(names)} (they would change plans unseen)")
+
+
+def _entry(stack: StackSync) -> dict[str, Any]:
+    entry = asdict(stack)
+    del entry["problems"], entry["exit_code"]
+    return entry
+
+
+def _text(synced: Synced, *, dry_run: bool) -> object:
+    from rich.text import Text
+
+    from tfops.report.tables import lines, stack_table
+
+    table = stack_table(
+        (
+            stack.stack,
+            stack.outcome.value,
+            stack.summary,
+            stack.plan_id,
+            "; ".join(_why(stack)),
+            stack.terraform_runs,
+        )
+        for stack in synced.stacks
+    )
+    left = [Text(f"orphaned: {name}: {text}", "yellow") for name, text in synced.orphans.items()]
+    return lines(table, Text(""), *left, Text(_sentence(synced, dry_run=dry_run)))
+
+
+def _why(stack: StackSync) -> tuple[str, ...]:
+    if stack.problems:
+        return (f"{stack.problems[0].code}, see below",)
+    shown = stack.reasons[:3]
+    more = len(stack.reasons) - len(shown)
+    return (*shown, f"and {more} more") if more > 0 else shown
+
+
+def _sentence(synced: Synced, *, dry_run: bool) -> str:
+    counted = {outcome: sum(stack.outcome is outcome for stack in synced.stacks) for outcome in Outcome}
+    found = ", ".join(f"{number} {outcome.value}" for outcome, number in counted.items() if number)
+    runs = sum(stack.terraform_runs for stack in synced.stacks)
+    started = f"Terraform was started {runs} times" if runs else "no Terraform was started"
+    hint = ""
+    if counted[Outcome.PENDING]:
+        hint = "\nnext: tfops sync"
+    elif counted[Outcome.WAITING] and not dry_run:
+        plan = next(stack.plan_id for stack in synced.stacks if stack.outcome is Outcome.WAITING)
+        hint = f"\nnext: look at a waiting plan: tfops inspect {(plan or '')[:12]}"
+    return f"{synced.revision}: {found or 'no stacks'}; {started}{hint}"

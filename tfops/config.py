@@ -1,0 +1,343 @@
+"""tfops.hcl as values (DESIGN.md §4): parsed whole, with every fault found at once.
+
+A key that this version does not enforce is refused, never ignored: a gate that only seems to be there is
+worse than none.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+
+from tfops import checks, schema
+from tfops.hcl import Block, parse_body
+from tfops.schema import Faults, Section
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerraformSettings:
+    """Which Terraform to run; `version` is a constraint such as `~> 1.11`."""
+
+    binary: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStore:
+    """A store in a directory. Without a path it lies outside the checkout, where tfops chooses."""
+
+    id: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """A trusted runner: its plans are accepted if they are signed by this key."""
+
+    name: str
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """How many people must approve a plan; none for 0."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One environment block, or, once bound, the environment of one branch.
+
+    Before `bind`, the workspace, the var files and the strings of the backend configuration are in template
+    form: `${branch}` and `${branch_slug}` are variables, `$${` stands for the characters `${`.
+    Without an `approval` nothing is ever applied automatically.
+    """
+
+    name: str
+    branch: str
+    roots: tuple[str, ...]
+    workspace: str = "default"
+    var_files: tuple[str, ...] = ()
+    backend_config: tuple[tuple[str, Scalar], ...] = ()
+    after: tuple[str, ...] = ()
+    approval: Approval | None = None
+    pass_env: tuple[str, ...] = ()
+    cli_config: str | None = None
+    watch: tuple[str, ...] = ()
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether each branch that matches becomes an environment of its own."""
+        return "*" in self.branch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackSettings:
+    """The order of one stack after others, finer than its environment's."""
+
+    id: str
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A renamed stack: its managed state moves along."""
+
+    from_stack: str
+    to_stack: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole of tfops.hcl."""
+
+    terraform: TerraformSettings
+    store: LocalStore
+    signing_key: str | None
+    runners: tuple[Runner, ...]
+    environments: tuple[Environment, ...]
+    stacks: tuple[StackSettings, ...]
+    moved: tuple[Moved, ...]
+
+
+_BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved")
+_ENVIRONMENT_KEYS = (
+    "branch",
+    "roots",
+    "workspace",
+    "var_files",
+    "backend_config",
+    "after",
+    "pass_env",
+    "cli_config",
+    "watch",
+)
+_LATER_ENVIRONMENT_KEYS = ("protect", "drift", "ttl", "prune", "keep", "timeout")
+_RESERVED_NAMES = ("audit", "state", "work", "trust", "locks")
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_TEMPLATE = re.compile(r"\$\$\{|\$\{branch\}|\$\{branch_slug\}")
+
+
+def parse_config(text: str, path: str = "tfops.hcl") -> Config:
+    """The configuration in `text`. Raises ConfigError carrying every fault with its line in `path`."""
+    faults = Faults(path=path)
+    top = Section(body=parse_body(text, path), where="", line=1, faults=faults)
+    top.check_names(blocks=_BLOCKS)
+    config = Config(
+        terraform=_terraform(top),
+        store=_store(top),
+        signing_key=_signing_key(top),
+        runners=_runners(top),
+        environments=tuple(_environment(name, section) for name, section in top.named("environment")),
+        stacks=tuple(_stack(id_, section) for id_, section in top.named("stack")),
+        moved=_moved(top),
+    )
+    _check_references(config, top)
+    faults.raise_if_any()
+    return config
+
+
+def bind(environment: Environment, *, name: str, branch: str, branch_slug: str) -> Environment:
+    """`environment` for one branch: named `name`, and with plain text in the place of every template.
+
+    To be called exactly once for every environment of a Config, those of exact branches included.
+    """
+    values = {"$${": "${", "${branch}": branch, "${branch_slug}": branch_slug}
+
+    def plain(template: str) -> str:
+        return _TEMPLATE.sub(lambda found: values[found[0]], template)
+
+    return replace(
+        environment,
+        name=name,
+        branch=branch,
+        workspace=plain(environment.workspace),
+        var_files=tuple(plain(file) for file in environment.var_files),
+        backend_config=tuple(
+            (key, plain(value) if isinstance(value, str) else value) for key, value in environment.backend_config
+        ),
+    )
+
+
+def _terraform(top: Section) -> TerraformSettings:
+    section = top.one("terraform")
+    if section is None:
+        return TerraformSettings()
+    section.check_names(attributes=("binary", "version"))
+    return TerraformSettings(
+        binary=section.get("binary", checks.text, None),
+        version=section.get("version", checks.constraints, None),
+    )
+
+
+def _store(top: Section) -> LocalStore:
+    stores = [block for block in top.body.blocks if block.type == "store"]
+    for again in stores[1:]:
+        text = f"a store stands twice, first on line {stores[0].line}"
+        top.faults.add("duplicate", again.line, text, "keep one of them")
+    if not stores:
+        return LocalStore()
+    return _local_store(top.sub(stores[0], _title(stores[0])), stores[0].labels)
+
+
+def _local_store(section: Section, labels: tuple[str, ...]) -> LocalStore:
+    if labels == ("s3",):
+        section.refuse_later()
+        return LocalStore()
+    if labels != ("local",):
+        section.refuse("invalid_value", "is not a kind of store", 'write store "local" { … }')
+        return LocalStore()
+    section.check_names(attributes=("id", "path"))
+    return LocalStore(id=section.get("id", checks.store_id, None), path=section.get("path", checks.text, None))
+
+
+def _title(block: Block) -> str:
+    return " ".join((block.type, *(f'"{label}"' for label in block.labels)))
+
+
+def _signing_key(top: Section) -> str | None:
+    section = top.one("signing")
+    if section is None:
+        return None
+    section.check_names(attributes=("key",))
+    return section.require("key", checks.key_reference, "")
+
+
+def _runners(top: Section) -> tuple[Runner, ...]:
+    trust = top.one("trust")
+    if trust is None:
+        return ()
+    trust.check_names(blocks=("runner",), later=("approver",))
+    return tuple(_runner(name, section) for name, section in trust.named("runner"))
+
+
+def _runner(name: str, section: Section) -> Runner:
+    _check_name(name, section)
+    section.check_names(attributes=("public_key",))
+    return Runner(name=name, public_key=section.require("public_key", checks.file_path, ""))
+
+
+def _environment(name: str, section: Section) -> Environment:
+    _check_name(name, section)
+    if name in _RESERVED_NAMES:
+        hint = f"these names are taken: {', '.join(_RESERVED_NAMES)}"
+        section.refuse("invalid_value", "has a name that the store uses itself", hint)
+    section.check_names(attributes=_ENVIRONMENT_KEYS, blocks=("approval",), later=_LATER_ENVIRONMENT_KEYS)
+    return Environment(
+        name=name,
+        branch=section.require("branch", checks.branch, ""),
+        roots=section.require("roots", checks.roots, ()),
+        workspace=section.get("workspace", checks.template, "default"),
+        var_files=section.get("var_files", checks.many(checks.var_file), ()),
+        backend_config=section.get("backend_config", checks.scalars, ()),
+        after=section.get("after", checks.many(checks.text), ()),
+        approval=_approval(section),
+        pass_env=section.get("pass_env", checks.many(checks.variable_name), ()),
+        cli_config=section.get("cli_config", checks.text, None),
+        watch=section.get("watch", checks.many(checks.repository_path), ()),
+    )
+
+
+def _approval(environment: Section) -> Approval | None:
+    section = environment.one("approval")
+    if section is None:
+        return None
+    section.check_names(attributes=("count",), later=("from", "codeowners"))
+    return Approval(count=section.require("count", checks.whole_number, 0))
+
+
+def _stack(id_: str, section: Section) -> StackSettings:
+    if not checks.is_stack_id(id_):
+        section.refuse("invalid_value", "is not the id of a stack", checks.STACK_ID_HINT)
+    section.check_names(attributes=("after",))
+    return StackSettings(id=id_, after=section.require("after", checks.many(checks.stack_id), ()))
+
+
+def _moved(top: Section) -> tuple[Moved, ...]:
+    blocks = [block for block in top.body.blocks if block.type == "moved"]
+    entries = [(block.line, _move(top.sub(block, _title(block)))) for block in blocks]
+    for side in ("from_stack", "to_stack"):
+        first: dict[str, int] = {}
+        for line, entry in entries:
+            id_ = getattr(entry, side)
+            if id_ and first.setdefault(id_, line) != line:
+                text = f'moved: "{id_}" is moved twice, first on line {first[id_]}'
+                top.faults.add("duplicate", line, text, "keep one of them")
+    return tuple(entry for _, entry in entries)
+
+
+def _move(section: Section) -> Moved:
+    section.check_names(attributes=("from", "to"))
+    entry = Moved(
+        from_stack=section.require("from", checks.stack_id, ""),
+        to_stack=section.require("to", checks.stack_id, ""),
+    )
+    if entry.from_stack and entry.from_stack == entry.to_stack:
+        section.refuse("invalid_value", "moves a stack onto itself")
+    return entry
+
+
+def _check_references(config: Config, top: Section) -> None:
+    """Whether what the order names exists, and whether the order can be kept."""
+    names = [environment.name for environment in config.environments]
+    if not any(block.type == "environment" for block in top.body.blocks):
+        hint = 'write environment "prod" { branch = "main"  roots = ["."] }'
+        top.faults.add("missing_key", 1, "at least one environment is required", hint)
+    environments = {environment.name: environment.after for environment in config.environments}
+    stacks = {stack.id: stack.after for stack in config.stacks}
+    for section, own, after in _ordered("environment", environments, top):
+        for name in after:
+            if name != own and name not in names:
+                _refuse_reference(section, "after", name, names)
+    for section, own, after in _ordered("stack", stacks, top):
+        for id_ in (own, *after):
+            name = re.split("[/@]", id_, maxsplit=1)[0]
+            if checks.is_stack_id(id_) and name not in names:
+                _refuse_reference(section, "" if id_ == own else "after", name, names)
+    _check_cycles("environment", environments, top)
+    _check_cycles("stack", stacks, top)
+
+
+def _ordered(
+    type_: str, orders: Mapping[str, tuple[str, ...]], top: Section
+) -> list[tuple[Section, str, tuple[str, ...]]]:
+    """The section of each block in `orders`, its name and what it comes after."""
+    first: dict[str, Block] = {}
+    for block in top.body.blocks:
+        if block.type == type_ and len(block.labels) == 1:
+            first.setdefault(block.labels[0], block)
+    return [(top.sub(first[name], _title(first[name])), name, after) for name, after in orders.items()]
+
+
+def _refuse_reference(section: Section, key: str, name: str, known: list[str]) -> None:
+    line = next((found.line for found in section.body.attributes if found.name == key), section.line)
+    where = f'{section.where}: "{key}"' if key else section.where
+    text = f'{where} names the environment "{name}", which is not declared'
+    section.faults.add("unknown_reference", line, text, schema.suggestion(name, known))
+
+
+def _check_cycles(type_: str, orders: Mapping[str, tuple[str, ...]], top: Section) -> None:
+    """Note the first cycle among `orders`, and everything that comes after itself."""
+    sections = {name: section for section, name, _ in _ordered(type_, orders, top)}
+    for name, after in orders.items():
+        if name in after:
+            sections[name].refuse("invalid_value", "cannot come after itself", "remove it from its own after list")
+    others = {name: [other for other in after if other != name] for name, after in orders.items()}
+    try:
+        TopologicalSorter(others).prepare()
+    except CycleError as error:
+        cycle: list[str] = error.args[1]
+        # graphlib lists each node before the one that waits for it.
+        path = " after ".join(f'"{name}"' for name in reversed(cycle))
+        section = sections[cycle[0]]
+        section.refuse("invalid_value", f"can never start: {path}", "remove one of these after entries")
+
+
+def _check_name(name: str, section: Section) -> None:
+    if not _NAME.fullmatch(name):
+        hint = "use letters, digits, . _ and -, and do not begin with . or -"
+        section.refuse("invalid_value", "has a name that tfops cannot use", hint)

@@ -1,0 +1,149 @@
+"""The records of what was done: deployments and convergence records, the head they lead to, and claims."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from tfops.attestation import (
+    STATEMENT_TYPE,
+    Builder,
+    Document,
+    Purpose,
+    Source,
+    StateRef,
+    Subject,
+    decode,
+)
+from tfops.dsse import Verified
+from tfops.errors import VerificationError
+
+RESULT_TYPE = "https://tfops.dev/apply-result/v1"
+
+
+class Result(StrEnum):
+    """How it ended. `converged`: a plan found nothing to do. `interrupted`: a claim whose run died."""
+
+    APPLIED = "applied"
+    CONVERGED = "converged"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    ADOPTED = "adopted"
+
+
+class ResourceResult(Document, frozen=True, kw_only=True):
+    """What happened to one resource. `id` is what the provider calls it, where it said so."""
+
+    address: str
+    action: str
+    ok: bool
+    id: str | None = None
+
+
+class ResultPredicate(Document, frozen=True, kw_only=True):
+    """One deployment, or one convergence without any."""
+
+    result: Result
+    purpose: Purpose
+    store_id: str
+    stack: str
+    environment: str
+    workspace: str
+    root: str
+    plan_id: str | None
+    given_plan_id: str | None
+    source: Source
+    fingerprint: str
+    state: StateRef
+    """After the apply."""
+    state_sha256: str | None
+    serial_before: int
+    resources: tuple[ResourceResult, ...]
+    reason: str
+    builder: Builder
+    started_on: datetime
+    finished_on: datetime
+
+
+class ResultStatement(
+    Document, frozen=True, kw_only=True, rename={"type_": "_type", "predicate_type": "predicateType"}
+):
+    """The signed document of a deployment or convergence."""
+
+    type_: str = STATEMENT_TYPE
+    predicate_type: str = RESULT_TYPE
+    subject: tuple[Subject, ...]
+    predicate: ResultPredicate
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """A verified result statement and its id (sha256 of the signed bytes)."""
+
+    id: str
+    runner: str
+    subject: tuple[Subject, ...]
+    record: ResultPredicate
+
+
+def decode_deployment(verified: Verified, *, what: str, stack: str, store_id: str) -> Deployment:
+    """A deployment from a verified payload; refuses one that belongs to another stack or store."""
+    statement = decode(verified.payload, ResultStatement, RESULT_TYPE, what=what)
+    record = statement.predicate
+    if (record.stack, record.store_id) != (stack, store_id):
+        raise VerificationError(
+            f"{what} of {stack} belongs to {record.stack} in store {record.store_id[:12]}",
+            code="verify.foreign_record",
+            hint="somebody moved files inside the store; restore it from a backup",
+            stack=stack,
+        )
+    return Deployment(id=verified.id, runner=verified.signer, subject=statement.subject, record=record)
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Marks a plan as used, before its apply begins. Written once; never taken back."""
+
+    plan_id: str
+    applied_plan_id: str
+    run_id: str
+    host: str
+    pid: int
+    claimed_on: datetime
+
+
+def resource_results(events: bytes) -> tuple[ResourceResult, ...]:
+    """What a journal of `terraform apply -json` events says happened, in order; half-written lines are left out."""
+    results: dict[tuple[str, str], ResourceResult] = {}
+    for event in _events(events):
+        outcome = _outcome(event)
+        if outcome is not None:
+            results[outcome.address, outcome.action] = outcome
+    return tuple(results.values())
+
+
+def _events(journal: bytes) -> Iterable[Mapping[str, object]]:
+    for line in journal.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+# apply_start counts as not done: what no later event completes was in flight when Terraform ended.
+_DONE = {"apply_start": False, "apply_complete": True, "apply_errored": False}
+
+
+def _outcome(event: Mapping[str, object]) -> ResourceResult | None:
+    kind, hook = event.get("type"), event.get("hook")
+    if kind not in _DONE or not isinstance(hook, dict) or not isinstance(hook.get("resource"), dict):
+        return None
+    identity = hook.get("id_value")
+    return ResourceResult(
+        address=str(hook["resource"].get("addr", "")),
+        action=str(hook.get("action", "")),
+        ok=_DONE[str(kind)],
+        id=None if identity is None else str(identity),
+    )

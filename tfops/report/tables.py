@@ -1,0 +1,128 @@
+"""Results as a person reads them: tables and sentences, as rich renderables. Pure; printing happens in the CLI."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tfops.attestation import Check
+from tfops.deployment import Deployment
+from tfops.errors import Problem
+from tfops.report.plan_text import neutral
+
+OUTCOME_STYLE = {
+    "converged": "green",
+    "applied": "bold green",
+    "in_sync": "green",
+    "pending": "yellow",
+    "waiting": "yellow",
+    "skipped": "dim",
+    "locked": "magenta",
+    "refused": "bold red",
+    "failed": "bold red",
+    "error": "bold red",
+}
+_SIGNS = {
+    "create": ("+", "green"),
+    "update": ("~", "yellow"),
+    "replace": ("±", "bold red"),
+    "delete": ("-", "bold red"),
+    "import": ("←", "cyan"),
+    "move": ("→", "cyan"),
+    "forget": ("×", "magenta"),
+    "output": ("output", "dim"),
+}
+
+
+def counts(summary: Mapping[str, int]) -> Text:
+    """A summary as "+2 ~1 ±1": only what there is; a dash for nothing."""
+    parts = [
+        Text(f"{sign}{' ' if len(sign) > 1 else ''}{summary[name]}", style)
+        for name, (sign, style) in _SIGNS.items()
+        if summary.get(name)
+    ]
+    return Text(" ").join(parts) if parts else Text("–", "dim")
+
+
+def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, str, int]]) -> Table:
+    """One line per stack: name, outcome, counts, plan, why, Terraform runs."""
+    table = _table("stack", "outcome", "changes", "plan", "why")
+    for stack, outcome, summary, plan_id, why, runs in rows:
+        table.add_row(
+            Text(stack, "bold"),
+            Text(outcome, OUTCOME_STYLE.get(outcome, "")),
+            counts(summary),
+            Text(plan_id[:12] if plan_id else "–", "cyan" if plan_id else "dim"),
+            Text(neutral(why)),
+        )
+        _ = runs
+    return table
+
+
+def problem_lines(problems: Iterable[Problem]) -> Iterator[Text]:
+    """Each problem: what happened, its code, and on the next line what to do."""
+    for problem in problems:
+        text = Text("error: ", "bold red")
+        text.append(neutral(problem.message), "default")
+        text.append(f"  [{problem.code}]", "dim")
+        if problem.hint:
+            text.append(f"\n       {neutral(problem.hint)}", "cyan")
+        yield text
+
+
+def checks_table(checks: Sequence[Check]) -> Table:
+    """One line per check of a verification."""
+    table = _table("", "check", "detail")
+    for check in checks:
+        mark = Text("✓", "green") if check.ok else Text("✗", "bold red")
+        table.add_row(mark, check.name, Text(neutral(check.detail)))
+    return table
+
+
+def history_table(deployments: Iterable[Deployment]) -> Table:
+    """One line per deployment, newest first."""
+    table = _table("deployment", "at", "result", "plan", "revision", "serial", "resources", "by")
+    for deployment in deployments:
+        record = deployment.record
+        failed = sum(not resource.ok for resource in record.resources)
+        table.add_row(
+            deployment.id[:12],
+            f"{record.finished_on:%Y-%m-%d %H:%M:%S}Z",
+            Text(record.result.value, OUTCOME_STYLE.get(record.result.value, "red")),
+            (record.plan_id or "–")[:12],
+            f"{record.source.branch}@{record.source.commit[:8]}",
+            f"{record.serial_before} → {record.state.serial}",
+            f"{len(record.resources) - failed} done" + (f", {failed} not" if failed else ""),
+            f"{deployment.runner} ({record.builder.host})",
+        )
+    return table
+
+
+def stacks_table(rows: Iterable[tuple[str, str, str, str, str, Sequence[str]]]) -> Table:
+    """One line per stack: what it maps to and what it waits for."""
+    table = _table("stack", "root module", "workspace", "branch", "state", "after")
+    for stack, root, workspace, branch, state, after in rows:
+        table.add_row(Text(stack, "bold"), root or ".", workspace, branch, state, ", ".join(after) or "–")
+    return table
+
+
+def findings_table(rows: Iterable[tuple[bool, bool, str, str, str]]) -> Table:
+    """One line per finding of the doctor."""
+    table = _table("", "check", "found", "what to do")
+    for ok, warning, name, detail, hint in rows:
+        mark = Text("✓", "green") if ok else Text("!", "yellow") if warning else Text("✗", "bold red")
+        table.add_row(mark, name, Text(neutral(detail)), Text(neutral(hint), "cyan"))
+    return table
+
+
+def lines(*parts: RenderableType) -> Group:
+    """Several renderables one below the other."""
+    return Group(*parts)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,427 @@
+"""The words, strings and brackets of an HCL text: a tree that says what belongs together and judges nothing.
+
+The scanner follows HCL's own lexer where it decides what is code and what is text: nested templates,
+heredocs, escapes, comments. It is more patient where Terraform will complain by itself (unknown escapes,
+stray characters). JSON configuration becomes the same tree. The time is linear in the text.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tfops.errors import ConfigError
+
+# People write ten levels, generators perhaps thirty; whoever walks the tree needs some bound.
+DEEPEST = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What stands between two brackets; `opened` is the opening one: ( [ { or, in a text, ${ or %{."""
+
+    opened: str
+    nodes: "tuple[Node, ...]"
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A string or heredoc: literal parts (escapes undone, never two in a row) and the groups between them."""
+
+    parts: tuple[str | Group, ...]
+    line: int
+    heredoc: bool = False
+
+    @property
+    def literal(self) -> str | None:
+        """The text, if nothing in it is computed."""
+        match self.parts:
+            case ():
+                return ""
+            case (str(text),):
+                return text
+            case _:
+                return None
+
+
+# A plain str is a word, a number, an operator's character or "\n"; comments and blanks are gone.
+Node: TypeAlias = str | Group | Text
+
+
+def unreadable(path: str, line: int, why: str) -> ConfigError:
+    """The one error of this layer: a file that Terraform could not read either."""
+    return ConfigError(
+        f"{path}:{line}: {why}.",
+        code="modules.unreadable",
+        hint="Correct the file; `terraform fmt` points at the place.",
+    )
+
+
+def decoded(data: bytes, path: str) -> str:
+    """The text of a configuration file without its byte order mark. Raises ConfigError if it is not UTF-8."""
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = 1 + data.count(b"\n", 0, error.start)
+        raise unreadable(path, line, "this file is not valid UTF-8") from None
+
+
+def parse(text: str, path: str) -> tuple[Node, ...]:
+    """The nodes of an HCL file. Raises ConfigError where brackets, strings or comments do not close."""
+    return _Scanner(text, path, _Frame(opened="", line=1)).run()
+
+
+def parse_json(text: str, path: str) -> tuple[Node, ...]:
+    """The nodes that the same configuration would have in HCL. Raises ConfigError where it is not JSON."""
+    try:
+        document = json.loads(text, object_pairs_hook=_Object, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise unreadable(path, error.lineno, f"this is not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise unreadable(path, 1, f"this is not JSON that Terraform reads: {error}") from None
+    return tuple(_Translation(path, _key_lines(text)).body(document, _BLOCKS))
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A construct that is still open: its opening mark, where it began, what it holds so far."""
+
+    opened: str
+    line: int
+    marker: str = ""
+    nodes: list[Node] = field(default_factory=list)
+
+
+_BARE = "a template"
+_CLOSED_BY = {"{": "}", "${": "}", "%{": "}", "[": "]", "(": ")"}
+
+# A word is wider than HCL's identifiers (any character beyond ASCII): Terraform rejects what is too wide.
+_CODE = re.compile(
+    r"""
+    [ \t\r]*+
+    (?: (?P<node> [^\x00-\x40\x5b-\x5e\x60\x7b-\x7f] [^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*+
+                | [0-9]++ (?:\.[0-9]++)? (?:[eE][+-]?[0-9]++)?
+                | \n )
+      | (?P<open> [\[{(] )
+      | (?P<close> [\]})] )
+      | " (?P<plain> [^"\\$%\r\n]*+ ) "
+      | (?P<quote> " )
+      | (?P<comment> (?:\#|//) [^\n]*+ | /\* (?s:.*?) \*/ )
+      | (?P<heredoc> <<-? (?P<marker> [^\W\d][\w-]*+ ) \r?\n )
+      | (?P<broken> /\* )
+      | (?P<mark> . )
+      | \Z
+    )
+    """,
+    re.VERBOSE,
+)
+_QUOTED = re.compile(
+    r"""
+      (?P<literal> [^"\\$%\r\n]++ )
+    | (?P<begin> [$%]\{ ) ~?
+    | (?P<escape> \\[^\r\n] (?: (?<=u)[0-9A-Fa-f]{4} | (?<=U)[0-9A-Fa-f]{8} )? )
+    | (?P<mark> \$\$\{ | %%\{ | [$%] )
+    | (?P<close> " )
+    """,
+    re.VERBOSE,
+)
+# Without quotes around it a template has no backslash escapes, and may have several lines.
+_UNQUOTED = re.compile(
+    r"""
+      (?P<literal> [^$%\n]*+ \n | [^$%\n]++ )
+    | (?P<begin> [$%]\{ ) ~?
+    | (?P<mark> \$\$\{ | %%\{ | [$%] )
+    """,
+    re.VERBOSE,
+)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class _Scanner:
+    """One pass over a text. The stack holds what is open; its top says what the next character means."""
+
+    def __init__(self, text: str, path: str, whole: _Frame) -> None:
+        self._text = text
+        self._path = path
+        self._at = 0
+        self._counted = 0
+        self._line = whole.line
+        self._stack = [whole]
+
+    def run(self) -> tuple[Node, ...]:
+        """The nodes of the whole text."""
+        step = {'"': self._in_string, "<<": self._in_heredoc, _BARE: self._in_template}
+        while self._at < len(self._text):
+            step.get(self._stack[-1].opened, self._in_code)()
+        if len(self._stack) > 1:
+            frame = self._stack[-1]
+            raise unreadable(self._path, frame.line, f"{frame.opened} is never closed")
+        return tuple(self._stack[0].nodes)
+
+    def _in_code(self) -> None:
+        text, nodes, match = self._text, self._stack[-1].nodes, _CODE.match
+        while found := match(text, self._at):
+            kind = found.lastgroup
+            start, self._at = self._at, found.end()
+            if kind in {"node", "mark"}:
+                nodes.append(found[kind])
+            elif kind == "plain":
+                word = found[kind]
+                nodes.append(Text(parts=(word,) if word else (), line=self._line_at(start)))
+            elif kind is None:
+                return
+            elif kind != "comment":
+                self._change(kind, found, start)
+                return
+
+    def _change(self, kind: str, found: re.Match[str], start: int) -> None:
+        """Opens or closes something."""
+        match kind:
+            case "open":
+                self._push(found["open"])
+            case "close":
+                self._pop(found["close"])
+            case "quote":
+                self._push('"')
+            case "heredoc" | "marker":
+                self._push("<<", found["marker"])
+            case _:
+                raise unreadable(self._path, self._line_at(start), "/* is never closed")
+
+    def _in_string(self) -> None:
+        frame, match = self._stack[-1], _QUOTED.match
+        while found := match(self._text, self._at):
+            self._at = found.end()
+            match found.lastgroup:
+                case "begin":
+                    return self._push(found["begin"])
+                case "close":
+                    return self._pop_text()
+                case "escape":
+                    frame.nodes.append(_unescaped(found["escape"]))
+                case _:
+                    frame.nodes.append(_plain(found[0]))
+        raise unreadable(self._path, frame.line, "a string that begins here does not end on its line")
+
+    def _in_heredoc(self) -> None:
+        """Reads up to the marker, which counts only where it stands alone on a whole line."""
+        frame = self._stack[-1]
+        while self._at < len(self._text):
+            if self._text[self._at - 1] == "\n" and self._ends(frame.marker):
+                return self._pop_text()
+            if self._unquoted(frame):
+                return None
+        return None
+
+    def _in_template(self) -> None:
+        while self._at < len(self._text):
+            if self._unquoted(self._stack[-1]):
+                return
+
+    def _unquoted(self, frame: _Frame) -> bool:
+        """One step in a text without quotes; True where an interpolation begins."""
+        found = _UNQUOTED.match(self._text, self._at)
+        assert found is not None, "every character is a literal, a mark or a beginning"  # noqa: S101
+        self._at = found.end()
+        if found.lastgroup == "begin":
+            self._push(found["begin"])
+            return True
+        frame.nodes.append(_plain(found[0]))
+        return False
+
+    def _ends(self, marker: str) -> bool:
+        """Whether the line that begins here is the end of a heredoc; if so, stands at its newline."""
+        end = self._text.find("\n", self._at)
+        if end < 0 or self._text[self._at : end].strip() != marker:
+            return False
+        self._at = end
+        return True
+
+    def _push(self, opened: str, marker: str = "") -> None:
+        line = self._line_at(self._at - 1)
+        if len(self._stack) > DEEPEST:
+            raise unreadable(self._path, line, f"this is nested deeper than {DEEPEST} levels")
+        self._stack.append(_Frame(opened=opened, line=line, marker=marker))
+
+    def _pop(self, closed: str) -> None:
+        frame = self._stack[-1]
+        if _CLOSED_BY.get(frame.opened) != closed:
+            raise unreadable(self._path, self._line_at(self._at), f"{closed} closes nothing")
+        self._stack.pop()
+        group = Group(opened=frame.opened, nodes=tuple(frame.nodes), line=frame.line)
+        self._stack[-1].nodes.append(group)
+
+    def _pop_text(self) -> None:
+        frame = self._stack.pop()
+        text = Text(parts=_joined(frame.nodes), line=frame.line, heredoc=frame.opened == "<<")
+        self._stack[-1].nodes.append(text)
+
+    def _line_at(self, position: int) -> int:
+        """The line of a position; positions only ever grow, so that the text is counted once."""
+        self._line += self._text.count("\n", self._counted, position)
+        self._counted = max(self._counted, position)
+        return self._line
+
+
+def _joined(nodes: Iterable[Node]) -> tuple[str | Group, ...]:
+    """The parts of a text, with literals that touch made one."""
+    parts: list[str | Group] = []
+    run: list[str] = []
+    for node in nodes:
+        if isinstance(node, str):
+            run.append(node)
+            continue
+        assert isinstance(node, Group), "a text holds no text directly"  # noqa: S101
+        if run:
+            parts.append("".join(run))
+            run = []
+        parts.append(node)
+    return (*parts, "".join(run)) if run else tuple(parts)
+
+
+def _plain(mark: str) -> str:
+    """A literal piece; `$${` and `%%{` stand for themselves without the doubled mark."""
+    return mark[1:] if mark in {"$${", "%%{"} else mark
+
+
+def _unescaped(escape: str) -> str:
+    letter = escape[1]
+    if letter in "uU" and len(escape) > 2:
+        number = int(escape[2:], 16)
+        # Halves of surrogate pairs and numbers beyond Unicode are no characters; Go replaces them too.
+        return chr(number) if number < 0xD800 or 0xDFFF < number < 0x110000 else "\ufffd"
+    return _ESCAPES.get(letter, letter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """A JSON object as written: HCL takes a repeated key for a repeated block."""
+
+    members: list[tuple[str, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """How a block is spelled in JSON: its labels are keys around its body; `inner` are the blocks inside."""
+
+    labels: int
+    inner: "Mapping[str, _Block]"
+
+
+_PLAIN: Mapping[str, _Block] = {}
+_TERRAFORM = {
+    "backend": _Block(labels=1, inner=_PLAIN),
+    "cloud": _Block(labels=0, inner={"workspaces": _Block(labels=0, inner=_PLAIN)}),
+    "required_providers": _Block(labels=0, inner=_PLAIN),
+}
+_BLOCKS = {
+    "terraform": _Block(labels=0, inner=_TERRAFORM),
+    "module": _Block(labels=1, inner=_PLAIN),
+    "provider": _Block(labels=1, inner=_PLAIN),
+    "resource": _Block(labels=2, inner=_PLAIN),
+    "data": _Block(labels=2, inner=_PLAIN),
+    "ephemeral": _Block(labels=2, inner=_PLAIN),
+}
+_JSON_STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)"(\s*+:)?')
+
+
+def _no_number(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _key_lines(text: str) -> dict[str, int]:
+    """The line where each key first stands: Python's JSON reader keeps no positions."""
+    lines: dict[str, int] = {}
+    line, counted = 1, 0
+    for found in _JSON_STRING.finditer(text):
+        if found[2]:
+            line += text.count("\n", counted, found.start())
+            counted = found.start()
+            lines.setdefault(found[1], line)
+    return lines
+
+
+class _Translation:
+    """JSON values as HCL nodes, after the rules of HCL's JSON syntax."""
+
+    def __init__(self, path: str, lines: Mapping[str, int]) -> None:
+        self._path = path
+        self._lines = lines
+
+    def body(self, value: object, blocks: Mapping[str, _Block]) -> Iterator[Node]:
+        """The attributes and blocks of a body: one object, or a list of objects that are read as one."""
+        for key, inner in _members(value):
+            if key == "//":
+                continue
+            if key in blocks:
+                yield from self._block((key,), blocks[key].labels, inner, blocks[key].inner)
+            else:
+                line = self._lines.get(key, 1)
+                yield from (_text(key, line), "=", self._expression(inner, line, 1), "\n")
+
+    def _block(
+        self, head: tuple[Node, ...], labels: int, value: object, blocks: Mapping[str, _Block]
+    ) -> Iterator[Node]:
+        if labels:
+            for key, inner in _members(value):
+                label = _text(key, self._lines.get(key, 1))
+                yield from self._block((*head, label), labels - 1, inner, blocks)
+            return
+        line = next((node.line for node in reversed(head) if isinstance(node, Text)), 1)
+        for item in value if isinstance(value, list) else [value]:
+            yield from (*head, Group(opened="{", nodes=tuple(self.body(item, blocks)), line=line), "\n")
+
+    def _expression(self, value: object, line: int, depth: int) -> Node:
+        if depth > DEEPEST:
+            raise unreadable(self._path, line, f"this is nested deeper than {DEEPEST} levels")
+        match value:
+            case str():
+                return _template(value, line)
+            case list():
+                items = (self._expression(item, line, depth + 1) for item in value)
+                return Group(opened="[", nodes=tuple(_with_commas(items)), line=line)
+            case _Object(members):
+                return Group(opened="{", nodes=tuple(self._items(members, line, depth + 1)), line=line)
+            case None:
+                return "null"
+            case _:
+                return str(value).lower()
+
+    def _items(self, members: list[tuple[str, object]], line: int, depth: int) -> Iterator[Node]:
+        for key, value in members:
+            yield from (_template(key, line), "=", self._expression(value, line, depth), "\n")
+
+
+def _members(value: object) -> Iterator[tuple[str, object]]:
+    """The members of an object, or of every object in a list; nothing else has any."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, _Object):
+            yield from item.members
+
+
+def _with_commas(items: Iterable[Node]) -> Iterator[Node]:
+    for item in items:
+        yield item
+        yield ","
+
+
+def _template(text: str, line: int) -> Text:
+    """A JSON string as the template Terraform takes it for; one that does not close is plain text."""
+    if "{" not in text:
+        return _text(text, line)
+    try:
+        nodes = _Scanner(_characters(text), "", _Frame(opened=_BARE, line=line)).run()
+    except ConfigError:
+        return _text(text, line)
+    return Text(parts=_joined(nodes), line=line)
+
+
+def _text(text: str, line: int) -> Text:
+    return Text(parts=(_characters(text),) if text else (), line=line)
+
+
+def _characters(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON can escape but nobody can encode."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,1 @@
+"""What several verbs share, told over the adapters."""

@@ -1,0 +1,36 @@
+"""What a killed run left behind: claims without a result. Called with the stack's lock held, so that run is dead."""
+
+from tfops.deployment import ResourceResult, Result, resource_results
+from tfops.steps.applying import Ending, plan_subjects, sign_result
+from tfops.steps.opening import Session
+from tfops.steps.state import Snapshot
+from tfops.steps.survey import Surveyed
+
+
+def close_open_claims(session: Session, surveyed: Surveyed, state: Snapshot) -> None:
+    """Record every unfinished apply of the stack as interrupted, with what its journal knows. Never re-uses a plan."""
+    stack = surveyed.id
+    for claim in session.store.open_claims(stack):
+        resources = resource_results(session.store.events(stack, claim.applied_plan_id))
+        ending = Ending(
+            result=Result.INTERRUPTED,
+            plan_id=claim.applied_plan_id,
+            given_plan_id=claim.plan_id if claim.plan_id != claim.applied_plan_id else None,
+            subjects=plan_subjects(session, stack, claim.plan_id),
+            fingerprint="",
+            before=state,
+            after=state,
+            resources=resources,
+            reason=f"run {claim.run_id} (process {claim.pid} on {claim.host}) ended without a result",
+            started_on=claim.claimed_on,
+        )
+        record = sign_result(session, surveyed, ending)
+        session.store.put_result(stack, claim.plan_id, record.envelope)
+        session.say(stack, _what_happened(claim.plan_id, resources))
+
+
+def _what_happened(plan_id: str, resources: tuple[ResourceResult, ...]) -> str:
+    done = sum(resource.ok for resource in resources)
+    text = f"an earlier run died while applying plan {plan_id[:12]}: {done} of {len(resources)} begun changes finished"
+    unfinished = [resource.address for resource in resources if not resource.ok]
+    return f"{text}; look at {', '.join(unfinished)}" if unfinished else text

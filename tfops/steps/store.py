@@ -1,0 +1,329 @@
+"""The store's layout (DESIGN.md §6) over plain objects: who writes what where, and what is verified when it is read."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from tfops import dsse
+from tfops.adapters.objects import Objects
+from tfops.attestation import PLAN_FILES, PlanStatement, decode_plan
+from tfops.deployment import Claim, Deployment, decode_deployment
+from tfops.errors import FailedError, UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import SSlibKey
+
+SCHEMA = "tfops.store/v1"
+STATEMENT, CLAIM, RESULT, EVENTS = "statement.json", "claim.json", "result.json", "events.ndjson"
+APPLIED_FILES = (CLAIM, RESULT, EVENTS)
+RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "store.json", "digest-key"})
+_PARTS_OF_A_STACK = frozenset({"plans", "inputs", "drift", "incidents"})
+MIN_ID_CHARACTERS = 6
+
+
+class PlanArtifact(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan artifact whose signature fits: its id, what it claims, its files' bytes, and where it came from."""
+
+    id: str
+    runner: str
+    statement: PlanStatement
+    files: Mapping[str, bytes]
+    where: str
+
+
+class Store:
+    """One store, opened. Heads and deployments it returns are verified; nothing else is trusted."""
+
+    def __init__(self, objects: Objects, *, store_id: str, digest_key: bytes) -> None:
+        self.objects = objects
+        self.id = store_id
+        self.digest_key = digest_key
+
+    def head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:
+        """The last record at which the stack was converged; None where there is none."""
+        data = self.objects.get(f"{_place(stack)}/head.json")
+        if data is None:
+            return None
+        return self._deployment(data, stack, keys, what=f"the head of {stack}")
+
+    def move_head(self, stack: str, record: bytes) -> None:
+        """Make `record` the stack's head, unless somebody else moved it meanwhile to a later one."""
+        key = f"{_place(stack)}/head.json"
+        if not self.objects.replace(key, record, expected=self.objects.get(key)):
+            raise FailedError(
+                f"{stack}: another run moved the head at the same moment",
+                code="store.conflict",
+                hint=f"nothing is lost; run again: tfops sync {stack}",
+                stack=stack,
+            )
+
+    def stacks(self) -> list[str]:
+        """Every stack that ever converged here."""
+        return self._with("head.json")
+
+    def known_stacks(self) -> list[str]:
+        """Every stack that was ever planned or converged here."""
+        return sorted({*self._with("head.json"), *self._with("plans")})
+
+    def put_plan(self, stack: str, plan_id: str, files: Mapping[str, bytes], statement: bytes) -> None:
+        """Store an artifact, write-once; the statement comes last, so a plan with one is complete."""
+        place = _plan(stack, plan_id)
+        for name, data in (*files.items(), (STATEMENT, statement)):
+            self._put_once(f"{place}/{name}", data)
+
+    def find_plan(self, prefix: str) -> tuple[str, str]:
+        """Stack and full id of the only plan whose id begins with `prefix`; raises UsageError otherwise."""
+        if len(prefix) < MIN_ID_CHARACTERS or not all(letter in "0123456789abcdef" for letter in prefix):
+            raise UsageError(
+                f"{prefix!r} is neither a plan id nor a directory",
+                code="plan.not_found",
+                hint="a plan id is 12 hex digits, as `tfops plan` and `tfops history` print them",
+            )
+        found = [
+            (stack, plan_id)
+            for stack in self._with("plans")
+            for plan_id in self.plan_ids(stack)
+            if plan_id.startswith(prefix)
+        ]
+        if len(found) != 1:
+            raise UsageError(
+                f"there {'are several plans' if found else 'is no plan'} {prefix} in the store",
+                code="plan.not_found",
+                hint="give more digits" if found else "`tfops plan` makes one, `tfops history` lists what was applied",
+            )
+        return found[0]
+
+    def plan_ids(self, stack: str) -> list[str]:
+        """Every plan id of a stack, complete or not, sorted."""
+        return self.objects.names(f"{_place(stack)}/plans")
+
+    def plan_files(self, stack: str, plan_id: str) -> dict[str, bytes]:
+        """Every file of a plan, as it lies there."""
+        place = _plan(stack, plan_id)
+        names = self.objects.names(place)
+        found = {name: self.objects.get(f"{place}/{name}") for name in names}
+        return {name: data for name, data in found.items() if data is not None}
+
+    def plan(self, stack: str, plan_id: str, keys: Mapping[str, "SSlibKey"]) -> PlanArtifact:
+        """A stored artifact with its signature verified (its files are checked by whoever uses them)."""
+        artifact = open_artifact(self.plan_files(stack, plan_id), keys, where=f"plan {plan_id[:12]} of {stack}")
+        if artifact.id != plan_id:
+            raise VerificationError(
+                f"the store keeps plan {artifact.id[:12]} under the name {plan_id[:12]}",
+                code="verify.plan_id",
+                hint="somebody moved files inside the store; make a new plan",
+                stack=stack,
+            )
+        return artifact
+
+    def claim(self, stack: str, claim: Claim) -> None:
+        """Mark a plan as used; raises VerificationError `verify.claimed` where it was used before."""
+        data = msgspec.json.encode(claim)
+        if not self.objects.create(f"{_plan(stack, claim.plan_id)}/{CLAIM}", data):
+            raise _claimed(stack, claim.plan_id)
+
+    def refuse_claimed(self, stack: str, plan_id: str) -> None:
+        """Raises VerificationError `verify.claimed` where the plan was used before."""
+        if self.objects.get(f"{_plan(stack, plan_id)}/{CLAIM}") is not None:
+            raise _claimed(stack, plan_id)
+
+    def open_claims(self, stack: str) -> list[Claim]:
+        """Claims without a result: runs that died, or still run."""
+        found = []
+        for plan_id in self.plan_ids(stack):
+            names = self.objects.names(_plan(stack, plan_id))
+            if CLAIM in names and RESULT not in names:
+                found.append(self._claim(stack, plan_id))
+        return found
+
+    def journal(self, stack: str, plan_id: str, line: bytes) -> None:
+        """Add redacted events to a plan's journal while it is applied."""
+        self.objects.append(f"{_plan(stack, plan_id)}/{EVENTS}", line)
+
+    def events(self, stack: str, plan_id: str) -> bytes:
+        """A plan's journal so far."""
+        return self.objects.get(f"{_plan(stack, plan_id)}/{EVENTS}") or b""
+
+    def put_result(self, stack: str, plan_id: str, record: bytes) -> None:
+        """Record how applying a plan ended, write-once."""
+        self._put_once(f"{_plan(stack, plan_id)}/{RESULT}", record)
+
+    def deployments(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> list[Deployment]:
+        """Every deployment of a stack, verified, oldest first."""
+        found = []
+        for plan_id in self.plan_ids(stack):
+            data = self.objects.get(f"{_plan(stack, plan_id)}/{RESULT}")
+            if data is not None:
+                found.append(self._deployment(data, stack, keys, what=f"the result of plan {plan_id[:12]}"))
+        return sorted(found, key=lambda deployment: deployment.record.finished_on)
+
+    def keep_inputs(self, stack: str, fingerprint: str, archive: bytes) -> None:
+        """Keep what a deployment was made from: a force-push or a deleted branch loses nothing."""
+        self.objects.create(f"{_place(stack)}/inputs/{fingerprint}", archive)
+
+    def inputs(self, stack: str, fingerprint: str) -> bytes | None:
+        """The kept inputs, or None."""
+        return self.objects.get(f"{_place(stack)}/inputs/{fingerprint}")
+
+    def waiting_plan(self, stack: str) -> str | None:
+        """The id of the plan that waits for approval, as the last run noted it (a hint, verified when used)."""
+        data = self.objects.get(f"{_place(stack)}/waiting")
+        return data.decode("ascii", "replace") if data else None
+
+    def note_waiting(self, stack: str, plan_id: str | None) -> None:
+        """Remember which plan waits, or that none does."""
+        key = f"{_place(stack)}/waiting"
+        if plan_id is None:
+            self.objects.delete(key)
+        else:
+            self.objects.replace(key, plan_id.encode(), expected=self.objects.get(key))
+
+    def _deployment(self, data: bytes, stack: str, keys: Mapping[str, "SSlibKey"], *, what: str) -> Deployment:
+        return decode_deployment(dsse.verify(data, keys, what=what), what=what, stack=stack, store_id=self.id)
+
+    def _claim(self, stack: str, plan_id: str) -> Claim:
+        data = self.objects.get(f"{_plan(stack, plan_id)}/{CLAIM}") or b""
+        try:
+            return msgspec.json.decode(data, type=Claim)
+        except msgspec.MsgspecError as error:
+            raise VerificationError(
+                f"the claim of plan {plan_id[:12]} of {stack} is damaged: {error}",
+                code="verify.claim",
+                hint="restore the store from a backup, or remove that plan's directory once you know what happened",
+                stack=stack,
+            ) from error
+
+    def _put_once(self, key: str, data: bytes) -> None:
+        if not self.objects.create(key, data) and self.objects.get(key) != data:
+            raise FailedError(f"{key} exists in the store with other content", code="store.conflict", hint="run again")
+
+    def _with(self, name: str, prefix: str = "") -> list[str]:
+        names = self.objects.names(prefix)
+        found = [unquote(prefix)] if prefix and name in names else []
+        for child in names:
+            passed_over = _PARTS_OF_A_STACK if prefix else RESERVED
+            if child not in passed_over and not child.endswith(".json"):
+                found += self._with(name, f"{prefix}/{child}" if prefix else child)
+        return sorted(found)
+
+
+def open_artifact(files: Mapping[str, bytes], keys: Mapping[str, "SSlibKey"], *, where: str) -> PlanArtifact:
+    """An artifact out of its files: verify the signature first, then read what was signed."""
+    if STATEMENT not in files:
+        raise VerificationError(
+            f"{where} has no {STATEMENT}: it is not a plan artifact, or its writing was cut off",
+            code="verify.incomplete",
+            hint="make a new plan with `tfops plan`",
+        )
+    verified = dsse.verify(files[STATEMENT], keys, what=f"{STATEMENT} of {where}")
+    return PlanArtifact(
+        id=verified.id,
+        runner=verified.signer,
+        statement=decode_plan(verified),
+        files=dict(files),
+        where=where,
+    )
+
+
+def artifact_from_directory(directory: Path) -> dict[str, bytes]:
+    """The files of an artifact that lies in a directory."""
+    known = {*PLAN_FILES, STATEMENT, *APPLIED_FILES}
+    try:
+        found = {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name in known}
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the artifact in {directory}: {error.strerror}",
+            code="plan.not_found",
+            hint="name a directory that `tfops plan --out` wrote",
+        ) from error
+    return found
+
+
+def create_store(objects: Objects, store_id: str | None = None) -> str:
+    """Make an empty place a store and return its id; an existing store keeps its own."""
+    existing = objects.get("store.json")
+    if existing is not None:
+        return _store_id(existing)
+    chosen = store_id or secrets.token_hex(16)
+    objects.create("digest-key", secrets.token_bytes(32))
+    objects.create("store.json", json.dumps({"schema": SCHEMA, "id": chosen}).encode())
+    return _store_id(objects.get("store.json") or b"")
+
+
+def open_store(objects: Objects, *, expected_id: str | None, where: str) -> Store:
+    """The store at a place; refuses an empty or a foreign one rather than taking it for a fresh start."""
+    if expected_id is None:
+        raise VerificationError(
+            "tfops.hcl names no store id, so an empty store could pass for a fresh start",
+            code="store.no_id",
+            hint="run `tfops init`: it makes the store and writes its id into tfops.hcl; commit that",
+        )
+    data, digest_key = objects.get("store.json"), objects.get("digest-key")
+    if data is None or not digest_key:
+        raise VerificationError(
+            f"the store at {where} is empty, but tfops.hcl expects store {expected_id[:12]}",
+            code="store.missing",
+            hint="nothing was created anew. Mount or restore the store; on a machine that never had it, share one "
+            'store by path = "…"; only for a truly fresh start take the id out of tfops.hcl and run `tfops init`',
+        )
+    found = _store_id(data)
+    if found != expected_id:
+        raise VerificationError(
+            f"the store at {where} is {found[:12]}, but tfops.hcl expects {expected_id[:12]}",
+            code="store.foreign",
+            hint="name the right path in the store block of tfops.hcl",
+        )
+    return Store(objects, store_id=found, digest_key=digest_key)
+
+
+def _store_id(data: bytes) -> str:
+    try:
+        document = json.loads(data)
+        if document["schema"] == SCHEMA:
+            return str(document["id"])
+        reason = f"its schema is {document['schema']}, this version knows {SCHEMA}"
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"store.json is damaged ({error})"
+    raise VerificationError(
+        f"the store cannot be read: {reason}",
+        code="store.damaged",
+        hint="restore it from a backup, or use the version of tfops that wrote it",
+    )
+
+
+def _claimed(stack: str, plan_id: str) -> VerificationError:
+    return VerificationError(
+        f"plan {plan_id[:12]} of {stack} was used before: a plan is applied at most once",
+        code="verify.claimed",
+        hint=f"make a new plan: tfops plan {stack}",
+        stack=stack,
+    )
+
+
+def _place(stack: str) -> str:
+    return "/".join(quote(part, safe="@+=,") for part in stack.split("/"))
+
+
+def _plan(stack: str, plan_id: str) -> str:
+    return f"{_place(stack)}/plans/{plan_id}"
+
+
+def lock_name(stack: str) -> str:
+    """The key of a stack's lock in a local store."""
+    return f"{_place(stack)}/lock"
+
+
+def state_name(origin: str) -> str:
+    """The directory of a managed state, by the first name of its stack."""
+    return f"state/{_place(origin)}"
+
+
+def sha256(data: bytes) -> str:
+    """sha256 in hex."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,320 @@
+"""The stacks of a revision with all they read: inputs, backend, state address, and what they wait for."""
+
+import hashlib
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tfops.adapters.objects import DirectoryObjects
+from tfops.errors import ConfigError, Problem
+from tfops.fingerprint import Fingerprint, fingerprint
+from tfops.inputs import Inputs, backend_of, closure, remote_states_of, required_versions_of
+from tfops.modules import Facts, RemoteState, scan
+from tfops.stacks import (
+    Stack,
+    StateAddress,
+    discover,
+    in_order,
+    origin,
+    shared_states,
+    state_address,
+)
+from tfops.steps.opening import Session
+from tfops.steps.state import OVERRIDE, LocalState, Snapshot, local, managed, read_local
+from tfops.steps.store import state_name
+from tfops.tree import Entry
+from tfops.versions import parse_constraints
+
+EMPTY_CLI_CONFIG = "no settings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """A stack and everything its plan reads, before any of it was run."""
+
+    stack: Stack
+    inputs: Inputs
+    address: StateAddress
+    local_state: LocalState | None
+    cli_config: Path | None
+    unknown_reads: bool
+
+    @property
+    def id(self) -> str:
+        """The stack's id."""
+        return self.stack.id
+
+    @property
+    def override(self) -> bytes | None:
+        """The backend tfops writes beside the code, for managed state."""
+        if self.address.kind == "managed" and self.local_state is not None:
+            return self.local_state.override()
+        return None
+
+
+def survey(session: Session) -> dict[str, Surveyed]:
+    """Every stack of the session's branch, each behind those it waits for; raises ConfigError with all faults."""
+    stacks = discover(session.config, session.tree, session.revision.branch)
+    facts = _Facts(session)
+    problems: list[Problem] = []
+    found: dict[str, Surveyed] = {}
+    for stack in stacks:
+        try:
+            found[stack.id] = _surveyed(session, stack, facts, roots=[other.root for other in stacks])
+        except ConfigError as error:
+            problems += [replace(problem, stack=stack.id) for problem in error.problems]
+    problems += shared_states({name: item.address for name, item in found.items()})
+    if problems:
+        raise ConfigError.of(problems)
+    return _with_reads(session, found)
+
+
+def snapshot(surveyed: Surveyed) -> Snapshot | None:
+    """The state now, where it can be read without starting Terraform; None where it cannot."""
+    if surveyed.local_state is None:
+        return None
+    return read_local(surveyed.local_state, surveyed.stack.workspace, stack=surveyed.id)
+
+
+def fingerprint_of(session: Session, surveyed: Surveyed, after: Mapping[str, Snapshot]) -> Fingerprint:
+    """The stack's inputs at this moment. `after` are the states of the stacks it reads."""
+    program = session.program
+    return fingerprint(
+        surveyed.stack,
+        surveyed.inputs,
+        surveyed.address,
+        terraform=f"{program.product} {program.version}",
+        environ=session.caller.environ,
+        digest_key=session.store.digest_key,
+        after={name: f"{state.lineage} {state.serial}" for name, state in after.items()},
+        cli_config=_cli_config_digest(surveyed),
+    )
+
+
+class _Facts:
+    """Scans each blob once, whichever stack reads it."""
+
+    def __init__(self, session: Session) -> None:
+        self._tree = session.tree
+        self._known: dict[tuple[str, str], Facts] = {}
+
+    def __call__(self, path: str, entry: Entry) -> Facts:
+        key = (entry.blob, posixpath.splitext(path)[1])
+        if key not in self._known:
+            self._known[key] = scan(self._tree.read(path), path)
+        return self._known[key]
+
+
+def _surveyed(session: Session, stack: Stack, facts: _Facts, *, roots: list[str]) -> Surveyed:
+    cli_config, in_tree = _cli_config(session, stack)
+    inputs = closure(
+        session.tree,
+        stack.root,
+        extra=[*_var_files(session, stack), *in_tree],
+        watch=stack.watch,
+        nested_roots=[root for root in roots if root != stack.root],
+        product="tofu" if session.program.product == "tofu" else "terraform",
+        facts_of=facts,
+    )
+    _refuse_stray_state(stack, inputs)
+    _check_versions(session, stack, inputs)
+    address = state_address(stack, backend_of(inputs, stack.root), moved_to(session))
+    reads = remote_states_of(inputs, stack.root)
+    return Surveyed(
+        stack=stack,
+        inputs=inputs,
+        address=address,
+        local_state=_local_state(session, stack, address),
+        cli_config=cli_config,
+        unknown_reads=any(read.dynamic for read in reads),
+    )
+
+
+def moved_to(session: Session) -> dict[str, str]:
+    """The `moved` entries of the configuration: new name → old name."""
+    return {moved.to_stack: moved.from_stack for moved in session.config.moved}
+
+
+def _local_state(session: Session, stack: Stack, address: StateAddress) -> LocalState | None:
+    if address.kind == "managed":
+        place = state_name(origin(stack.id, moved_to(session)))
+        return managed(session.store_root / place)
+    return local(address) if address.kind == "local" else None
+
+
+def _var_files(session: Session, stack: Stack) -> list[str]:
+    paths = [posixpath.normpath(posixpath.join(stack.root, name)) for name in stack.var_files]
+    missing = [path for path in paths if path not in session.tree.entries]
+    if missing:
+        raise ConfigError.of(
+            Problem(
+                code="config.var_file_missing",
+                message=f"{stack.id}: the var file {path} is not at {session.revision}",
+                hint="names in var_files are relative to the root module; commit the file or correct the name",
+                stack=stack.id,
+            )
+            for path in missing
+        )
+    return paths
+
+
+def _cli_config(session: Session, stack: Stack) -> tuple[Path | None, list[str]]:
+    name = stack.cli_config
+    if name is None:
+        return None, []
+    if name.startswith("~/"):
+        return session.caller.home / name[2:], []
+    if name.startswith("/"):
+        return Path(name), []
+    if name not in session.tree.entries:
+        raise ConfigError(
+            f"{stack.id}: the Terraform CLI configuration {name} is not at {session.revision}",
+            code="config.cli_config_missing",
+            hint="commit it, or name one of this machine by an absolute path",
+            stack=stack.id,
+        )
+    return None, [name]
+
+
+def _cli_config_digest(surveyed: Surveyed) -> str:
+    name = surveyed.stack.cli_config
+    if surveyed.cli_config is None:
+        return name or EMPTY_CLI_CONFIG
+    try:
+        return hashlib.sha256(surveyed.cli_config.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(
+            f"{surveyed.id}: the Terraform CLI configuration {surveyed.cli_config} cannot be read: {error.strerror}",
+            code="config.cli_config_missing",
+            hint="correct cli_config in tfops.hcl",
+            stack=surveyed.id,
+        ) from error
+
+
+def _refuse_stray_state(stack: Stack, inputs: Inputs) -> None:
+    stray = [
+        path
+        for path in inputs.entries
+        if posixpath.dirname(path) == stack.root and posixpath.basename(path) == "terraform.tfstate"
+    ]
+    if stray:
+        raise ConfigError(
+            f"{stack.id}: a state is committed beside the code, {stray[0]}; tfops would not use it",
+            code="state.stray",
+            hint="bring it to a backend first (terraform init -migrate-state), then git rm it: it holds secrets",
+            stack=stack.id,
+        )
+
+
+def _check_versions(session: Session, stack: Stack, inputs: Inputs) -> None:
+    version = session.program.version
+    for constraint in required_versions_of(inputs, stack.root):
+        try:
+            allowed = parse_constraints(constraint).allows(version)
+        except ValueError:
+            continue  # Terraform itself says what is wrong with it, and where
+        if not allowed:
+            raise ConfigError(
+                f"{stack.id}: its code asks for Terraform {constraint}, but this is {version}",
+                code="terraform.version",
+                hint="run with a fitting Terraform: terraform { binary = … } in tfops.hcl",
+                stack=stack.id,
+            )
+
+
+def _with_reads(session: Session, found: dict[str, Surveyed]) -> dict[str, Surveyed]:
+    owners = {_state_path(item) or str(item.address): name for name, item in found.items()}
+    linked = {}
+    for name, item in found.items():
+        resolved, unresolved = _read_stacks(item, owners)
+        # What cannot be resolved may read any of the stacks it waits for.
+        may_read = set(item.stack.after) if unresolved else set()
+        reads = (set(item.stack.reads) | resolved | may_read) - {name}
+        after = tuple(sorted(set(item.stack.after) | reads))
+        linked[name] = replace(item, stack=replace(item.stack, after=after, reads=tuple(sorted(reads))))
+    ordered = in_order([item.stack for item in linked.values()])
+    return {stack.id: linked[stack.id] for stack in ordered}
+
+
+def _read_stacks(item: Surveyed, owners: Mapping[str, str]) -> tuple[set[str], bool]:
+    resolved, unresolved = set(), item.unknown_reads
+    for read in remote_states_of(item.inputs, item.stack.root):
+        owner = owners.get(_read_path(read, item) or "")
+        if owner is not None:
+            resolved.add(owner)
+        elif not read.dynamic:
+            unresolved = unresolved or read.backend == "local"
+    return resolved, unresolved
+
+
+def _state_path(item: Surveyed) -> str | None:
+    if item.local_state is None:
+        return None
+    return str(item.local_state.file(item.stack.workspace))
+
+
+def _read_path(read: RemoteState, item: Surveyed) -> str | None:
+    config = dict(read.config)
+    if read.backend != "local" or read.dynamic or "path" not in config:
+        return None
+    state = local(
+        StateAddress(kind="local", text="", workspace="", settings=tuple((k, str(v)) for k, v in config.items()))
+    )
+    return str(state.file(read.workspace or "default"))
+
+
+def stray_backends(session: Session) -> list[str]:
+    """Directories with a backend block that no environment of any branch names: forgotten, or not meant for tfops."""
+    named = {root for environment in session.config.environments for root in _roots(environment.roots, session)}
+    found = set()
+    for path in session.tree.entries:
+        directory = posixpath.dirname(path)
+        if path.endswith((".tf", ".tf.json")) and directory not in named and directory not in found:
+            data = session.tree.read(path)
+            if b"backend" in data or b"cloud" in data:
+                found |= {directory} if _has_backend(data, path) else set()
+    return sorted(found)
+
+
+def _has_backend(data: bytes, path: str) -> bool:
+    try:
+        return scan(data, path).backend is not None
+    except ConfigError:
+        return False
+
+
+def _roots(patterns: tuple[str, ...], session: Session) -> set[str]:
+    from tfops.stacks import path_matches
+
+    directories = {posixpath.dirname(path) for path in session.tree.entries if path.endswith((".tf", ".tf.json"))}
+    return {directory for directory in directories if any(path_matches(p, directory) for p in patterns)}
+
+
+def orphans(session: Session, live: Mapping[str, Surveyed]) -> dict[str, str]:
+    """Stacks that were deployed from this branch and are gone from it: id → what to do, in words.
+
+    One whose state a live stack owns was renamed: nothing is left behind.
+    """
+    owned = {str(item.address): name for name, item in live.items()}
+    found = {}
+    for name in session.store.stacks():
+        head = None if name in live else session.store.head(name, session.keys)
+        if head is None or head.record.source.branch != session.revision.branch:
+            continue
+        owner = owned.get(head.record.state.address)
+        if owner is None:
+            found[name] = "its root module or environment is gone from the branch; its resources still exist"
+        else:
+            found[name] = f"renamed to {owner}, which owns its state"
+    return found
+
+
+def override_name() -> str:
+    """The name of the file by which tfops sets a managed backend."""
+    return OVERRIDE
+
+
+def store_objects(session: Session) -> DirectoryObjects:
+    """The objects of the session's store."""
+    return DirectoryObjects(session.store_root)

@@ -1,0 +1,43 @@
+"""`tfops explain`: any `terraform show -json` document, from any tool, in words. Needs no configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfops.changes import Plan, ResourceChange, plan_of, summarize
+from tfops.dangers import Danger, dangers_of
+from tfops.documents import read_document
+from tfops.redaction import redact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Counts, dangers and the redacted plan."""
+
+    name: str
+    plan: Plan
+    redacted: Mapping[str, Any]
+    summary: Mapping[str, int]
+    dangers: tuple[Danger, ...]
+
+    @property
+    def resources(self) -> tuple[ResourceChange, ...]:
+        """The resources something happens to."""
+        return tuple(
+            entry
+            for entry in self.plan.resource_changes
+            if entry.action.value != "no-op" or entry.moved or entry.imported
+        )
+
+
+def explain(data: bytes, name: str) -> Explanation:
+    """Explain one document; raises UsageError saying what it is, where it is no plan."""
+    redacted = redact(read_document(data, name).content)
+    plan = plan_of(redacted)
+    return Explanation(
+        name=name,
+        plan=plan,
+        redacted=redacted,
+        summary=summarize(plan).as_json(),
+        dangers=dangers_of(plan),
+    )

@@ -1,0 +1,53 @@
+"""`tfops history`: the deployments of stacks, each verified before it is shown."""
+
+from dataclasses import dataclass
+
+from tfops.deployment import Deployment
+from tfops.errors import Exit, Problem, UsageError, VerificationError
+from tfops.steps.opening import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackHistory:
+    """One stack's deployments, newest first, and the revision it is converged at."""
+
+    stack: str
+    head: Deployment | None
+    deployments: tuple[Deployment, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The result of `tfops history`."""
+
+    stacks: tuple[StackHistory, ...]
+
+    @property
+    def exit_code(self) -> Exit:
+        """5 where a record does not verify."""
+        return Exit.UNVERIFIED if any(stack.problems for stack in self.stacks) else Exit.OK
+
+
+def history(session: Session, names: tuple[str, ...]) -> History:
+    """The history of the named stacks, or of every stack the store knows."""
+    known = session.store.known_stacks()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(
+            f"the store knows no stack {unknown[0]!r}",
+            code="usage.unknown_stack",
+            hint="stacks with a history: " + (", ".join(known) or "none yet"),
+        )
+    return History(stacks=tuple(_of(session, name) for name in names or known))
+
+
+def _of(session: Session, stack: str) -> StackHistory:
+    try:
+        return StackHistory(
+            stack=stack,
+            head=session.store.head(stack, session.keys),
+            deployments=tuple(reversed(session.store.deployments(stack, session.keys))),
+        )
+    except VerificationError as error:
+        return StackHistory(stack=stack, head=None, deployments=(), problems=error.problems)

@@ -1,0 +1,208 @@
+"""`tfops init`: tfops.hcl, a store, a signing key, .gitignore entries. Makes what is missing, changes nothing else."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tfops.adapters import keys as key_files
+from tfops.adapters.git import Repository
+from tfops.adapters.objects import DirectoryObjects
+from tfops.config import Config, LocalStore, parse_config
+from tfops.dsse import public_key
+from tfops.errors import ConfigError, FailedError
+from tfops.hcl import decode
+from tfops.modules import active_files
+from tfops.steps.opening import CONFIG_NAME, Caller, default_key_uri, local_store_path
+from tfops.steps.store import create_store, open_store
+
+IGNORED = (".terraform/", "*.tfplan", "terraform.tfstate", "terraform.tfstate.*", "crash.log")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Initialised:
+    """What was made, in words, and the files to commit."""
+
+    made: tuple[str, ...]
+    commit: tuple[str, ...]
+    store: Path
+    key: Path
+    push: bool
+
+
+def init(caller: Caller, *, runner: str, store_path: str | None, passphrase: str | None) -> Initialised:
+    """Prepare the working tree of the repository around the caller's directory. Safe to run again."""
+    repository = Repository(caller.directory, environ=caller.environ)
+    if repository.is_bare:
+        raise FailedError(
+            "this repository has no working tree to write tfops.hcl into",
+            code="git.bare",
+            hint="run `tfops init` in a clone",
+        )
+    work = _Work(caller, repository.directory, repository.current_branch() or "main", runner)
+    config = work.configuration(store_path)
+    config = work.store(config)
+    key = work.key(config, passphrase)
+    work.ignore()
+    return Initialised(
+        made=tuple(work.made),
+        commit=tuple(dict.fromkeys(work.commit)),
+        store=local_store_path(config, caller),
+        key=key,
+        push=repository.remote(work.branch) is not None,
+    )
+
+
+class _Work:
+    """Collects what was made while it is made."""
+
+    def __init__(self, caller: Caller, directory: Path, branch: str, runner: str) -> None:
+        self.made: list[str] = []
+        self.commit: list[str] = []
+        self._caller = caller
+        self._directory = directory
+        self.branch = branch
+        self._runner = runner
+        self._file = directory / CONFIG_NAME
+
+    def configuration(self, store_path: str | None) -> Config:
+        """The configuration in the working tree; a first one is written where there is none."""
+        if not self._file.exists():
+            text = first_configuration(self._directory, self.branch, store_path)
+            self._write(self._file, text)
+            self.made.append(f"{CONFIG_NAME}: {text.count(chr(10) + 'environment ')} environment(s) found in the code")
+        return self._read()
+
+    def store(self, config: Config) -> Config:
+        """Make the store, and write its id into the configuration."""
+        if config.store.id:
+            self._check_or_create(config)
+            return config
+        place = replace(config, store=LocalStore(id=None, path=config.store.path))
+        if config.store.path:
+            store_id = create_store(DirectoryObjects(local_store_path(place, self._caller)))
+        else:
+            store_id = _new_store_at_its_id(self._caller)
+        self._write(self._file, with_store_id(self._text(), store_id))
+        self.made.append(f"store {store_id[:12]} (its id is in {CONFIG_NAME})")
+        return self._read()
+
+    def _check_or_create(self, config: Config) -> None:
+        path = local_store_path(config, self._caller)
+        open_store(DirectoryObjects(path), expected_id=config.store.id, where=str(path))
+
+    def key(self, config: Config, passphrase: str | None) -> Path:
+        """Make the signing key where it is missing, and trust its public half."""
+        uri = config.signing_key or default_key_uri(config)
+        path = key_files.key_path(uri, home=self._caller.home)
+        if not path.exists():
+            key_files.generate(path, passphrase=passphrase)
+            self.made.append(f"signing key {path} (keep it; it never enters the repository)")
+        if config.signing_key is None:
+            self._write(self._file, f'{self._text().rstrip()}\n\nsigning {{\n  key = "{uri}"\n}}\n')
+        self._trust(config, path, passphrase or self._caller.key_passphrase)
+        return path
+
+    def _trust(self, config: Config, path: Path, passphrase: str | None) -> None:
+        signer = key_files.load_signer(f"file:{path}", home=self._caller.home, passphrase=passphrase)
+        pem = key_files.public_pem(signer)
+        keyid = public_key(pem).keyid
+        for runner in config.runners:
+            file = self._directory / runner.public_key
+            if file.exists() and public_key(file.read_bytes()).keyid == keyid:
+                return
+            if runner.name == self._runner:
+                raise ConfigError(
+                    f'{CONFIG_NAME} trusts another key for runner "{self._runner}"',
+                    code="key.not_trusted",
+                    hint="choose another name for this machine: tfops init --runner NAME",
+                )
+        name = f"keys/{self._runner}.pub"
+        (self._directory / "keys").mkdir(exist_ok=True)
+        (self._directory / name).write_bytes(pem)
+        self._write(self._file, with_runner(self._text(), self._runner, name))
+        self.made.append(f'public key {name}, trusted as runner "{self._runner}"')
+        self.commit.append(name)
+
+    def ignore(self) -> None:
+        """Keep state, plans and .terraform out of Git."""
+        file = self._directory / ".gitignore"
+        text = file.read_text() if file.exists() else ""
+        missing = [line for line in IGNORED if line not in text.splitlines()]
+        if missing:
+            self._write(file, (text.rstrip("\n") + "\n" if text else "") + "\n".join(missing) + "\n")
+            self.made.append(f".gitignore: {', '.join(missing)}")
+
+    def _read(self) -> Config:
+        return parse_config(decode(self._file.read_bytes(), CONFIG_NAME), CONFIG_NAME)
+
+    def _text(self) -> str:
+        return self._file.read_text()
+
+    def _write(self, file: Path, text: str) -> None:
+        try:
+            file.write_text(text)
+        except OSError as error:
+            raise FailedError(
+                f"cannot write {file}: {error.strerror}", code="init.write", hint="check its permissions"
+            ) from error
+        self.commit.append(file.name)
+
+
+def _new_store_at_its_id(caller: Caller) -> str:
+    import secrets
+
+    store_id = secrets.token_hex(16)
+    return create_store(DirectoryObjects(caller.state_home / store_id), store_id)
+
+
+def first_configuration(directory: Path, branch: str, store_path: str | None) -> str:
+    """A tfops.hcl for the root modules that are there: environments/<name>, else the repository's root."""
+    names = _environments(directory)
+    blocks = [_environment(name, branch, root) for name, root in names.items()]
+    store = f'store "local" {{\n  path = "{store_path}"\n}}\n' if store_path else 'store "local" {}\n'
+    return "# What tfops does with this repository: docs/configuration.md\n\n" + store + "\n" + "\n".join(blocks)
+
+
+def _environments(directory: Path) -> dict[str, str]:
+    found = {
+        path.name: f"environments/{path.name}"
+        for path in sorted((directory / "environments").glob("*"))
+        if path.is_dir() and active_files([file.name for file in path.iterdir()])
+    }
+    return found or {"main": "."}
+
+
+def _environment(name: str, branch: str, root: str) -> str:
+    return (
+        f'environment "{name}" {{\n'
+        f'  branch = "{branch}"\n'
+        f'  roots  = ["{root}"]\n'
+        "  approval {\n"
+        "    count = 0 # merged is approved; without this block nothing is applied automatically\n"
+        "  }\n"
+        "}\n"
+    )
+
+
+def with_store_id(text: str, store_id: str) -> str:
+    """The configuration with the store's id written into its store block (a block is added where there is none)."""
+    line = f'id = "{store_id}"'
+    pattern = re.compile(r'^(?P<open>\s*store\s+"local"\s*\{)(?P<rest>[^\n]*)$', re.MULTILINE)
+    found = pattern.search(text)
+    if not found:
+        return f'{text.rstrip()}\n\nstore "local" {{\n  {line}\n}}\n'
+    rest = found["rest"].strip()
+    inside = f"\n  {line}\n" + (
+        f"  {rest.removesuffix('}').strip()}\n}}" if rest.removesuffix("}").strip() else "}" if rest else ""
+    )
+    body = inside if rest else f"\n  {line}"
+    return text[: found.start()] + found["open"] + body + text[found.end() :]
+
+
+def with_runner(text: str, name: str, public_key_path: str) -> str:
+    """The configuration with one more trusted runner."""
+    runner = f'  runner "{name}" {{\n    public_key = "{public_key_path}"\n  }}\n'
+    found = re.search(r"^trust\s*\{[^\n]*\n", text, re.MULTILINE)
+    if found:
+        return text[: found.end()] + runner + text[found.end() :]
+    return f"{text.rstrip()}\n\ntrust {{\n{runner}}}\n"

@@ -1,0 +1,97 @@
+"""`tfops inspect`: a plan artifact, or a redacted plan.json, for reading."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tfops import dsse
+from tfops.attestation import PLAN_TYPE, Check, PlanStatement, decode
+from tfops.changes import plan_of, summarize
+from tfops.dangers import Danger, dangers_of
+from tfops.documents import read_document
+from tfops.errors import VerificationError
+from tfops.redaction import redact
+from tfops.steps.artifact import all_checks, files_of
+from tfops.steps.opening import Session
+from tfops.steps.store import STATEMENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What there is to read of an artifact. `checks` tells how far it can be believed."""
+
+    where: str
+    plan_id: str | None
+    statement: PlanStatement | None
+    redacted: Mapping[str, Any]
+    summary: Mapping[str, int]
+    dangers: tuple[Danger, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def verified(self) -> bool:
+        """Whether there was something to verify, and all of it held."""
+        return bool(self.checks) and all(check.ok for check in self.checks)
+
+
+def inspect(name: str, *, session: Session | None) -> Inspection:
+    """Open a directory, a plan id or a plan JSON file. What is shown is redacted again, whatever the file says."""
+    path = Path(name)
+    if path.is_file():
+        document = read_document(path.read_bytes(), name)
+        return _inspection(name, document.content, files={}, session=None)
+    files, where = files_of(name, session)
+    if "plan.json" not in files:
+        raise VerificationError(
+            f"{where} has no plan.json", code="verify.incomplete", hint="make a new plan with `tfops plan`"
+        )
+    content = read_document(files["plan.json"], f"plan.json of {where}").content
+    return _inspection(where, content, files=files, session=session)
+
+
+def _inspection(
+    where: str, content: Mapping[str, Any], *, files: Mapping[str, bytes], session: Session | None
+) -> Inspection:
+    redacted = redact(content)
+    plan = plan_of(redacted)
+    checks = all_checks(files, session.keys, where=where)[0] if session and files else []
+    plan_id, statement = _claims(files)
+    return Inspection(
+        where=where,
+        plan_id=plan_id,
+        statement=statement,
+        redacted=redacted,
+        summary=summarize(plan).as_json(),
+        dangers=dangers_of(plan),
+        checks=tuple(checks),
+    )
+
+
+def _claims(files: Mapping[str, bytes]) -> tuple[str | None, PlanStatement | None]:
+    """What the statement says, believed or not: the checks beside it tell."""
+    if STATEMENT not in files:
+        return None, None
+    try:
+        payload = dsse.unverified_payload(files[STATEMENT], what=STATEMENT)
+        statement = decode(payload, PlanStatement, PLAN_TYPE, what=STATEMENT)
+    except VerificationError:
+        return None, None
+    return dsse.Verified(payload=payload, signer="").id, statement
+
+
+def as_json(inspection: Inspection) -> dict[str, object]:
+    """The artifact as a document for programs."""
+    statement = inspection.statement
+    return {
+        "where": inspection.where,
+        "verified": inspection.verified,
+        "checks": [msgspec.to_builtins(check) for check in inspection.checks],
+        "plan_id": inspection.plan_id,
+        "statement": json.loads(msgspec.json.encode(statement.predicate)) if statement else None,
+        "summary": dict(inspection.summary),
+        "plan": dict(inspection.redacted),
+    }

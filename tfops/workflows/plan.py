@@ -1,0 +1,160 @@
+"""`tfops plan`: plan stacks at a revision, sign and store. Applies nothing, takes no state lock."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tfops.attestation import Purpose
+from tfops.dangers import Danger
+from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
+from tfops.gate import decide
+from tfops.steps.opening import Session
+from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
+from tfops.steps.schedule import Schedule
+from tfops.steps.selection import select
+from tfops.steps.state import Snapshot, check_integrity
+from tfops.steps.store import STATEMENT
+from tfops.steps.survey import Surveyed, fingerprint_of, snapshot, survey
+from tfops.steps.workplace import Workplace, current_state, initialise, workplace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackPlan:
+    """One stack's line of the result. Without a plan id there is nothing to do, or it failed."""
+
+    stack: str
+    verdict: str
+    tags: tuple[str, ...] = ()
+    plan_id: str | None = None
+    change_digest: str | None = None
+    summary: Mapping[str, int] = field(default_factory=dict)
+    dangers: tuple[Danger, ...] = ()
+    artifact: str | None = None
+    reasons: tuple[str, ...] = ()
+    terraform_runs: int = 0
+    problems: tuple[Problem, ...] = ()
+    exit_code: Exit = Exit.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """The result of `tfops plan`."""
+
+    revision: str
+    stacks: tuple[StackPlan, ...]
+
+    @property
+    def exit_code(self) -> Exit:
+        """2 where changes are pending."""
+        return most_serious(stack.exit_code for stack in self.stacks)
+
+
+def plan(session: Session, names: tuple[str, ...], *, out: Path | None, jobs: int, tick: Callable[[], None]) -> Plans:
+    """Plan the named stacks (or all) side by side; each artifact also goes to `out`/<stack>, when given."""
+    everything = survey(session)
+    chosen = select(everything, names)
+    _ = session.store, session.signer  # refuse before anything runs
+    schedule: Schedule[StackPlan] = Schedule(
+        dict.fromkeys(chosen, ()),
+        work=lambda name: _plan_stack(session, everything, chosen[name], out),
+        skip=lambda name, blocker: StackPlan(stack=name, verdict="unknown"),
+        is_good=lambda stack: True,
+    )
+    done = schedule.run(jobs, tick=tick)
+    return Plans(revision=str(session.revision), stacks=tuple(done[name] for name in chosen))
+
+
+def _plan_stack(
+    session: Session, everything: Mapping[str, Surveyed], surveyed: Surveyed, out: Path | None
+) -> StackPlan:
+    try:
+        with workplace(session, surveyed, purpose="plan") as work:
+            return _planned(session, everything, surveyed, work, out)
+    except TfopsError as error:
+        session.say(surveyed.id, str(error))
+        return StackPlan(
+            stack=surveyed.id,
+            verdict="error",
+            reasons=(str(error),),
+            problems=tuple(replace(problem, stack=surveyed.id) for problem in error.problems),
+            exit_code=error.exit_code,
+        )
+
+
+def _planned(
+    session: Session,
+    everything: Mapping[str, Surveyed],
+    surveyed: Surveyed,
+    work: Workplace,
+    out: Path | None,
+) -> StackPlan:
+    states = {name: snapshot(everything[name]) or Snapshot() for name in surveyed.stack.reads}
+    fingerprint = fingerprint_of(session, surveyed, states)
+    initialise(session, work)
+    state = current_state(session, work)
+    head = session.store.head(surveyed.id, session.keys)
+    check_integrity(surveyed.id, head.record if head else None, state)
+    planned = make_plan(session, work, state, lock=False)
+    _refuse_torn(session, work, state)
+    if planned is None:
+        session.say(surveyed.id, "nothing to do")
+        return StackPlan(stack=surveyed.id, verdict="in_sync", terraform_runs=work.terraform.runs)
+    artifact = sign_plan(session, surveyed, planned, fingerprint, Purpose.SYNC)
+    session.store.put_plan(surveyed.id, artifact.id, artifact.files, artifact.envelope)
+    place = write_artifact(artifact, out / surveyed.id) if out else None
+    return _line(session, surveyed, work, planned, artifact, place)
+
+
+def _refuse_torn(session: Session, work: Workplace, before: Snapshot) -> None:
+    # Planned without the state lock, so that nobody has to wait: then the state must have stood still meanwhile.
+    if current_state(session, work) != before:
+        raise FailedError(
+            f"{work.surveyed.id}: its state changed while it was planned",
+            code="state.torn",
+            hint=f"an apply was under way; run again: tfops plan {work.surveyed.id}",
+            stack=work.surveyed.id,
+        )
+
+
+def _line(
+    session: Session,
+    surveyed: Surveyed,
+    work: Workplace,
+    planned: Planned,
+    artifact: Artifact,
+    place: Path | None,
+) -> StackPlan:
+    decision = decide(environment=surveyed.stack.environment, approval=surveyed.stack.approval)
+    session.say(surveyed.id, f"plan {artifact.id[:12]}")
+    return StackPlan(
+        stack=surveyed.id,
+        verdict="pending",
+        tags=("pending",),
+        plan_id=artifact.id,
+        change_digest=planned.change_set.digest,
+        summary=planned.summary.as_json(),
+        dangers=planned.dangers,
+        artifact=str(place) if place else artifact.id,
+        reasons=decision.reasons,
+        terraform_runs=work.terraform.runs,
+        exit_code=Exit.CHANGES,
+    )
+
+
+def write_artifact(artifact: Artifact, directory: Path) -> Path:
+    """Write an artifact's files into a directory of its own, private, and kept out of Git."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (directory / ".gitignore").write_text("# plan files hold secrets\n*\n")
+        for name, data in (*artifact.files.items(), (STATEMENT, artifact.envelope)):
+            file = directory / name
+            file.unlink(missing_ok=True)
+            file.touch(mode=0o600)
+            file.write_bytes(data)
+    except OSError as error:
+        raise FailedError(
+            f"cannot write the artifact to {directory}: {error.strerror}",
+            code="plan.out",
+            hint="the plan is stored all the same; name another --out directory",
+        ) from error
+    return directory
