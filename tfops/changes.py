@@ -186,13 +186,17 @@ def summarize(plan: Plan) -> Summary:
 
 
 def has_work(plan: Plan) -> bool:
-    """Whether there is anything to apply.
+    """Whether there is anything to apply. Reading data is no work: a `check` block makes every plan applyable."""
+    resources = any(e.action not in _QUIET or e.moved or e.imported for e in plan.resource_changes)
+    outputs = any(action_of(change) not in _QUIET for change in plan.output_changes.values())
+    return resources or outputs or _tidies_state(plan)
 
-    Reading data alone is no work: a data source nested in a `check` block makes every plan applyable.
-    """
-    return any(entry.action not in _QUIET or entry.moved or entry.imported for entry in plan.resource_changes) or any(
-        action_of(change) not in _QUIET for change in plan.output_changes.values()
-    )
+
+def _tidies_state(plan: Plan) -> bool:
+    # Objects gone from reality and from the code leave no change behind, only a state to be tidied.
+    planned = {entry.address for entry in plan.resource_changes}
+    gone = (e.address for e in plan.resource_drift if e.action is Action.DELETE)
+    return plan.applyable is True and any(address not in planned for address in gone)
 
 
 def any_true(mask: object) -> bool:

@@ -362,13 +362,12 @@ _PATH_WORD = re.compile(r"""[^\s"'`:;,()|&<>]*""")
 def _swept(members: _Members) -> Iterator[tuple[Node, ...]]:
     """All code of the file but module sources, which are directories of their own kind."""
     for member in members:
-        match member:
-            case _Block(type="module"):
-                yield from _swept(tuple(inner for inner in member.members if not _is_source(inner)))
-            case _Block():
-                yield member.body.nodes
-            case _Attribute():
-                yield member.value
+        if isinstance(member, _Attribute):
+            yield member.value
+        elif member.type == "module":
+            yield from _swept(tuple(inner for inner in member.members if not _is_source(inner)))
+        else:
+            yield member.body.nodes
 
 
 def _is_source(member: _Attribute | _Block) -> bool:

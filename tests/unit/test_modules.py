@@ -201,6 +201,8 @@ def test_a_computed_path_of_a_file_function_is_unknown_but_its_literals_count(
         ('"../run.sh --all"', {("any", "../run.sh --all", True), ("any", "../run.sh", True)}),
         ('"${path.module}/a b"', {("module", "a b", True), ("module", "a", True)}),
         ('"python3 ${path.module}/x.py ${var.y}"', {("module", "x.py", True)}),
+        ('"run ${path.module}/x.py"', {("module", "x.py", True)}),
+        ('"run ${path.module}/d/x-${var.y}.py"', {("module", "d", False)}),
         ('"see ${path.module}: here"', {("module", "", False)}),
         ('"${path.module}"', {("module", "", False)}),
         ("path.root", {("root", "", False)}),
@@ -304,6 +306,7 @@ KEYED = (
         lambda text: text.replace("\n", " # note\n\n").replace("  ", "\t"),
         lambda text: text + '\nresource "aws_z" "q" {}\n',
         lambda text: text.replace("a = 1", "a = 2"),
+        lambda text: text + '\noutput "o" {\n  value = 1\n}\n',
         lambda text: text.replace("\n", "\r\n"),
     ],
 )

@@ -131,7 +131,7 @@ def test_secrets_with_markup_are_found_escaped():
     escaped = html.escape(secret)
     assert escaped not in leaked(secret, x=f"<p>{escaped}</p>")
     go = "a\\u003cb\\u003e\\u0026"
-    assert go not in leaked(secret, x='{"p":"' + go + "\\\"'${c}\"}")
+    assert go not in leaked(secret, x='{"p":"' + go + '\\"\'${c}"}')
     assert "$${c}" not in leaked(secret, x="a<b>&\\\"'$${c}")
 
 
@@ -198,6 +198,8 @@ def test_an_import_id_is_scrubbed_and_a_null_import_is_none():
     imported = {**masked(SECRET), "importing": {"id": f"x/{SECRET}", "new": SECRET}}
     assert shown(document(imported))["importing"] == {"id": f"x/{PLACEHOLDER}"}
     assert "importing" not in shown(document(change(importing=None)))
+    by_identity = {**masked(SECRET), "importing": {"identity": {"arn": [SECRET, 1]}}}
+    assert shown(document(by_identity))["importing"] == {"identity": {"arn": [PLACEHOLDER, 1]}}
 
 
 @pytest.mark.parametrize(

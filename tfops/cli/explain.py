@@ -50,6 +50,7 @@ def _entry(explained: Explanation) -> dict[str, object]:
         "format_version": plan.format_version,
         "terraform_version": plan.terraform_version,
         "summary": explained.summary,
+        "notes": explained.notes,
         "errored": plan.errored,
         "complete": plan.complete,
         "applyable": plan.applyable,
@@ -74,4 +75,5 @@ def _entry(explained: Explanation) -> dict[str, object]:
 def _text(explained: Explanation) -> object:
     from rich.text import Text
 
-    return Text(render_text(explained.redacted))
+    notes = "".join(f"note: {note}\n" for note in explained.notes)
+    return Text(notes + render_text(explained.redacted))

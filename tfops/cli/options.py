@@ -54,14 +54,6 @@ def _handle_signals(stop: threading.Event, screen: Screen) -> None:
 def output_options(function: Function) -> Function:
     """--format and -v, also behind the command's name."""
 
-    @click.option(
-        "--format",
-        "format_",
-        type=click.Choice(["text", "json"]),
-        help="Text for people, or one JSON document.",
-    )
-    @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
-    @click.pass_obj
     @functools.wraps(function)
     def wrapper(setting: Setting, /, *args: Any, **kwargs: Any) -> Any:
         screen, format_, verbose = setting.screen, kwargs.pop("format_"), kwargs.pop("verbose")

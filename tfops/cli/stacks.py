@@ -5,6 +5,7 @@ import click
 from tfops.cli.options import Setting, branch_option, output_options
 from tfops.cli.output import Result
 from tfops.cli.reading import session_for
+from tfops.cli.sync import orphan_entries
 from tfops.errors import Exit
 from tfops.steps.survey import Surveyed
 from tfops.workflows.stacks import Stacks
@@ -25,7 +26,7 @@ def command(setting: Setting, branch: str | None) -> Exit:
             stacks=tuple(_entry(item) for item in found.stacks),
             extra={
                 "revision": found.revision,
-                "orphans": found.orphans,
+                "orphans": orphan_entries(found.orphans),
                 "stray_backends": found.stray_backends,
             },
             text=lambda: _text(found),
@@ -58,7 +59,7 @@ def _text(found: Stacks) -> object:
     table = stacks_table(
         (s.id, s.root, s.workspace, s.branch, str(item.address), s.after) for item in found.stacks for s in [item.stack]
     )
-    left = [Text(f"orphaned: {name}: {text}", "yellow") for name, text in found.orphans.items()]
+    left = [Text(f"orphaned: {name}: {orphan.sentence}", "yellow") for name, orphan in found.orphans.items()]
     stray = [
         Text(
             f"warning: {directory or '.'} has a backend block, but no environment of tfops.hcl names it",

@@ -9,7 +9,9 @@ import click
 from tfops.cli.options import Setting, branch_option, jobs_option, output_options
 from tfops.cli.output import Result
 from tfops.errors import Exit
-from tfops.workflows.sync import Options, Outcome, StackSync, Synced
+from tfops.steps.orphans import Orphan
+from tfops.steps.outcome import Options, Outcome, StackSync
+from tfops.workflows.sync import Synced
 
 
 @click.command("sync")
@@ -19,6 +21,7 @@ from tfops.workflows.sync import Options, Outcome, StackSync, Synced
 @click.option("--replan", is_flag=True, help="Plan again even where nothing changed since the last deployment.")
 @click.option("--plan", "plan_name", metavar="ID|DIR", help="Apply that very plan, or its equal, to one STACK.")
 @click.option("--allow-backward", is_flag=True, help="Allow a revision that does not contain the deployed one.")
+@click.option("--as-new", is_flag=True, help="Apply a stack that looks like a renamed one as a new one.")
 @click.option(
     "--lock-wait",
     type=click.FloatRange(0, 86400),
@@ -36,6 +39,7 @@ def command(
     replan: bool,
     plan_name: str | None,
     allow_backward: bool,
+    as_new: bool,
     lock_wait: float,
     jobs: int | None,
 ) -> Exit:
@@ -57,6 +61,7 @@ def command(
         dry_run=dry_run,
         replan=replan,
         allow_backward=allow_backward,
+        as_new=as_new,
         jobs=jobs or default_jobs(),
         lock_wait_seconds=lock_wait,
         given=verified_artifact(plan_name, session) if plan_name else None,
@@ -68,7 +73,7 @@ def command(
             exit_code=synced.exit_code,
             stacks=tuple(_entry(stack) for stack in synced.stacks),
             problems=tuple(problem for stack in synced.stacks for problem in stack.problems),
-            extra={"revision": synced.revision, "orphans": synced.orphans},
+            extra={"revision": synced.revision, "orphans": orphan_entries(synced.orphans)},
             text=lambda: _text(synced, dry_run=dry_run),
         )
     )
@@ -90,6 +95,14 @@ def _entry(stack: StackSync) -> dict[str, Any]:
     return entry
 
 
+def orphan_entries(found: Mapping[str, Orphan]) -> list[dict[str, object]]:
+    """Orphans for programs."""
+    return [
+        {"stack": orphan.stack, "renamed_to": orphan.renamed_to, "message": orphan.sentence}
+        for orphan in found.values()
+    ]
+
+
 def _text(synced: Synced, *, dry_run: bool) -> object:
     from rich.text import Text
 
@@ -106,7 +119,7 @@ def _text(synced: Synced, *, dry_run: bool) -> object:
         )
         for stack in synced.stacks
     )
-    left = [Text(f"orphaned: {name}: {text}", "yellow") for name, text in synced.orphans.items()]
+    left = [Text(f"orphaned: {name}: {found.sentence}", "yellow") for name, found in synced.orphans.items()]
     return lines(table, Text(""), *left, Text(_sentence(synced, dry_run=dry_run)))
 
 

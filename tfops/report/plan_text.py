@@ -226,8 +226,10 @@ def _at(value: Any, key: str | int) -> Any:
 
 
 def _leaf_lines(change: Change, path: tuple[str | int, ...], forced: set[str]) -> Iterator[str]:
-    before = _shown(change.before, False, change.before_sensitive)
-    after = _shown(change.after, change.after_unknown, change.after_sensitive)
+    # Redaction hides on both sides what either side marks.
+    mask = change.before_sensitive if any_true(change.before_sensitive) else change.after_sensitive
+    before = _shown(change.before, False, mask)
+    after = _shown(change.after, change.after_unknown, mask)
     marks = any_true(change.before_sensitive) != any_true(change.after_sensitive)
     if before == after and not marks:
         return

@@ -1,5 +1,7 @@
 """What every command begins with: the repository, the revision, its configuration, its store, its stacks."""
 
+import contextlib
+import hashlib
 import os
 import socket
 import threading
@@ -11,6 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from tfops import __version__, checks, hcl, schema, syntax
+from tfops import config as config_values
 from tfops.adapters import keys as key_files
 from tfops.adapters.git import GitTree, Repository, Revision
 from tfops.adapters.objects import DirectoryObjects
@@ -229,7 +235,29 @@ def _config(tree: GitTree, revision: Revision, caller: Caller) -> Config:
             if uncommitted
             else "run `tfops init` and commit what it writes",
         ) from error
-    return parse_config(decode(data, CONFIG_NAME), CONFIG_NAME)
+    return remembered_config(data, caller.cache)
+
+
+def remembered_config(data: bytes, cache: Path) -> Config:
+    """The configuration in `data`. Parsing takes longer than all the rest of a run that finds nothing to do, so it
+    is remembered by content; a damaged memory is parsed anew."""
+    file = cache / f"config-{hashlib.sha256(data).hexdigest()[:24]}-{_parser_version()}.json"
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(file.read_bytes(), type=Config)
+    config = parse_config(decode(data, CONFIG_NAME), CONFIG_NAME)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = file.with_suffix(f".{os.getpid()}")
+        temporary.write_bytes(msgspec.json.encode(config))
+        temporary.replace(file)
+    return config
+
+
+def _parser_version() -> str:
+    """Changes with every change of the code that reads configurations, so that no memory outlives its meaning."""
+    sources = (Path(module.__file__ or "") for module in (config_values, checks, schema, hcl, syntax))
+    stamps = [str(source.stat().st_mtime_ns) for source in sources]
+    return hashlib.sha256(" ".join([__version__, *stamps]).encode()).hexdigest()[:12]
 
 
 def _read_config(path: Path) -> str:

@@ -122,7 +122,9 @@ def _read_plan(session: Session, work: Workplace, before: Snapshot, started_on: 
         redacted=redacted,
         text=render_text(redacted),
         secrets=secrets,
-        change_set=change_set(plan, digest_key=session.store.digest_key, run_paths=[str(work.directory / "tree")]),
+        change_set=change_set(
+            plan, digest_key=session.store.digest_key, run_paths=[str(work.directory / "tree")], is_secret=secrets.holds
+        ),
         summary=summarize(plan),
         dangers=dangers_of(plan),
         state=before,

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfops.adapters.objects import DirectoryObjects
 from tfops.errors import ConfigError, Problem
 from tfops.fingerprint import Fingerprint, fingerprint
-from tfops.inputs import Inputs, backend_of, closure, remote_states_of, required_versions_of
+from tfops.inputs import Inputs, Listing, backend_of, closure, remote_states_of, required_versions_of
 from tfops.modules import Facts, RemoteState, scan
 from tfops.stacks import (
     Stack,
@@ -21,7 +20,7 @@ from tfops.stacks import (
     state_address,
 )
 from tfops.steps.opening import Session
-from tfops.steps.state import OVERRIDE, LocalState, Snapshot, local, managed, read_local
+from tfops.steps.state import LocalState, Snapshot, local, managed, read_local
 from tfops.steps.store import state_name
 from tfops.tree import Entry
 from tfops.versions import parse_constraints
@@ -56,12 +55,12 @@ class Surveyed:
 def survey(session: Session) -> dict[str, Surveyed]:
     """Every stack of the session's branch, each behind those it waits for; raises ConfigError with all faults."""
     stacks = discover(session.config, session.tree, session.revision.branch)
-    facts = _Facts(session)
+    facts, listing = _Facts(session), Listing.of(session.tree)
     problems: list[Problem] = []
     found: dict[str, Surveyed] = {}
     for stack in stacks:
         try:
-            found[stack.id] = _surveyed(session, stack, facts, roots=[other.root for other in stacks])
+            found[stack.id] = _surveyed(session, stack, facts, listing, roots=[other.root for other in stacks])
         except ConfigError as error:
             problems += [replace(problem, stack=stack.id) for problem in error.problems]
     problems += shared_states({name: item.address for name, item in found.items()})
@@ -106,7 +105,7 @@ class _Facts:
         return self._known[key]
 
 
-def _surveyed(session: Session, stack: Stack, facts: _Facts, *, roots: list[str]) -> Surveyed:
+def _surveyed(session: Session, stack: Stack, facts: _Facts, listing: Listing, *, roots: list[str]) -> Surveyed:
     cli_config, in_tree = _cli_config(session, stack)
     inputs = closure(
         session.tree,
@@ -116,6 +115,7 @@ def _surveyed(session: Session, stack: Stack, facts: _Facts, *, roots: list[str]
         nested_roots=[root for root in roots if root != stack.root],
         product="tofu" if session.program.product == "tofu" else "terraform",
         facts_of=facts,
+        listing=listing,
     )
     _refuse_stray_state(stack, inputs)
     _check_versions(session, stack, inputs)
@@ -289,32 +289,3 @@ def _roots(patterns: tuple[str, ...], session: Session) -> set[str]:
 
     directories = {posixpath.dirname(path) for path in session.tree.entries if path.endswith((".tf", ".tf.json"))}
     return {directory for directory in directories if any(path_matches(p, directory) for p in patterns)}
-
-
-def orphans(session: Session, live: Mapping[str, Surveyed]) -> dict[str, str]:
-    """Stacks that were deployed from this branch and are gone from it: id → what to do, in words.
-
-    One whose state a live stack owns was renamed: nothing is left behind.
-    """
-    owned = {str(item.address): name for name, item in live.items()}
-    found = {}
-    for name in session.store.stacks():
-        head = None if name in live else session.store.head(name, session.keys)
-        if head is None or head.record.source.branch != session.revision.branch:
-            continue
-        owner = owned.get(head.record.state.address)
-        if owner is None:
-            found[name] = "its root module or environment is gone from the branch; its resources still exist"
-        else:
-            found[name] = f"renamed to {owner}, which owns its state"
-    return found
-
-
-def override_name() -> str:
-    """The name of the file by which tfops sets a managed backend."""
-    return OVERRIDE
-
-
-def store_objects(session: Session) -> DirectoryObjects:
-    """The objects of the session's store."""
-    return DirectoryObjects(session.store_root)

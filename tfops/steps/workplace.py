@@ -19,8 +19,8 @@ from tfops.inputs import init_key
 from tfops.redaction import Secrets
 from tfops.steps import diagnosis
 from tfops.steps.opening import Session
-from tfops.steps.state import Snapshot, parse_state
-from tfops.steps.survey import Surveyed, override_name, snapshot
+from tfops.steps.state import OVERRIDE, Snapshot, parse_state
+from tfops.steps.survey import Surveyed, snapshot
 from tfops.tree import Entry, Mode
 
 INIT_NOTE = "init-key"
@@ -76,7 +76,7 @@ def _fill(session: Session, surveyed: Surveyed, place: Path) -> None:
         materialise(session.tree, surveyed.inputs.entries, place / "tree")
         override = surveyed.override
         if override is not None:
-            (place / "tree" / surveyed.stack.root / override_name()).write_bytes(override)
+            (place / "tree" / surveyed.stack.root / OVERRIDE).write_bytes(override)
         for name in ("data", "out"):
             (place / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         (place / "no-settings.tfrc").write_text("")

@@ -9,7 +9,8 @@ from pathlib import Path
 from tfops.adapters.git import Repository
 from tfops.errors import Exit, Problem, TfopsError, most_serious
 from tfops.steps.opening import Caller, Session, open_session
-from tfops.steps.survey import orphans, stray_backends, survey
+from tfops.steps.orphans import orphans
+from tfops.steps.survey import stray_backends, survey
 
 LOW_DISK_BYTES = 1 << 30
 
@@ -67,7 +68,7 @@ def _checks(session: Session) -> list[tuple[str, Callable[[], str]]]:
 
 def _warnings(session: Session) -> list[tuple[str, Callable[[], list[str]]]]:
     return [
-        ("orphaned stacks", lambda: [f"{k}: {v}" for k, v in orphans(session, survey(session)).items()]),
+        ("orphaned stacks", lambda: [f"{o.stack}: {o.sentence}" for o in orphans(session, survey(session)).values()]),
         ("backends of nobody", lambda: stray_backends(session)),
         ("clock", lambda: _clock(session)),
         ("disk", lambda: _disk([session.store_root, session.caller.cache])),

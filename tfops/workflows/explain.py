@@ -19,6 +19,7 @@ class Explanation:
     redacted: Mapping[str, Any]
     summary: Mapping[str, int]
     dangers: tuple[Danger, ...]
+    notes: tuple[str, ...]
 
     @property
     def resources(self) -> tuple[ResourceChange, ...]:
@@ -32,7 +33,8 @@ class Explanation:
 
 def explain(data: bytes, name: str) -> Explanation:
     """Explain one document; raises UsageError saying what it is, where it is no plan."""
-    redacted = redact(read_document(data, name).content)
+    document = read_document(data, name)
+    redacted = redact(document.content)
     plan = plan_of(redacted)
     return Explanation(
         name=name,
@@ -40,4 +42,5 @@ def explain(data: bytes, name: str) -> Explanation:
         redacted=redacted,
         summary=summarize(plan).as_json(),
         dangers=dangers_of(plan),
+        notes=document.notes,
     )

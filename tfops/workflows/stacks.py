@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfops.steps.opening import Session
-from tfops.steps.survey import Surveyed, orphans, stray_backends, survey
+from tfops.steps.orphans import Orphan, orphans
+from tfops.steps.survey import Surveyed, stray_backends, survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class Stacks:
 
     revision: str
     stacks: tuple[Surveyed, ...]
-    orphans: Mapping[str, str]
+    orphans: Mapping[str, Orphan]
     stray_backends: tuple[str, ...]
 
 

@@ -1,0 +1,151 @@
+"""The road of one stack once it is not converged: plan, store, verify, gate, claim, apply, record."""
+
+from dataclasses import replace
+
+from tfops.adapters.lock import FileLock
+from tfops.attestation import Purpose
+from tfops.errors import RefusedError, TfopsError
+from tfops.fingerprint import changes_between
+from tfops.gate import decide
+from tfops.steps.applying import apply_plan, check_artifact, expected_of, record_convergence
+from tfops.steps.interrupted import close_open_claims
+from tfops.steps.orphans import refuse_look_alike
+from tfops.steps.outcome import Outcome, StackRun, StackSync
+from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
+from tfops.steps.state import Snapshot, check_integrity
+from tfops.steps.store import PlanArtifact
+from tfops.steps.survey import snapshot
+from tfops.steps.workplace import Workplace, current_state, initialise, kept_manifest, workplace
+
+
+def reconcile(stack: StackRun, lock: FileLock) -> StackSync:
+    """Plan the stack whose lock is held, and do what the plan and the gate allow. Raises what goes wrong."""
+    with workplace(stack.session, stack.surveyed, purpose="sync", inherit=(lock.descriptor,)) as work:
+        stack.work = work
+        return _plan_and_apply(stack, work)
+
+
+def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
+    session = stack.session
+    initialise(session, work)
+    state = current_state(session, work)
+    if not stack.options.dry_run:
+        close_open_claims(session, stack.surveyed, state)
+    check_integrity(stack.id, stack.head.record if stack.head else None, state)
+    if stack.head is None and not state.exists and not stack.options.as_new:
+        refuse_look_alike(session, stack.surveyed, stack.live)
+    given = stack.options.given
+    if given is not None:
+        session.store.refuse_claimed(stack.id, given.id)
+        check_artifact(given, expected_of(session, stack.surveyed, stack.fingerprint, state), Purpose.SYNC)
+    elif (waiting := _still_waiting(stack, state)) is not None:
+        return waiting
+    stack.planned = make_plan(session, work, state, lock=True)
+    if stack.planned is None:
+        return _converge(stack, state)
+    decision = decide(environment=stack.surveyed.stack.environment, approval=stack.surveyed.stack.approval)
+    if stack.options.dry_run:
+        return stack.result(Outcome.PENDING if decision.allowed else Outcome.WAITING, reasons=decision.reasons)
+    if given is not None:
+        _refuse_other_changes(stack, stack.planned, given)
+    artifact = _store_plan(stack, stack.planned)
+    if not decision.allowed:
+        session.store.note_waiting(stack.id, artifact.id)
+        session.say(stack.id, f"waiting: {decision.reasons[0]}")
+        return stack.result(Outcome.WAITING, reasons=decision.reasons)
+    return _apply(stack, work, artifact, state)
+
+
+def _converge(stack: StackRun, state: Snapshot) -> StackSync:
+    stack.session.say(stack.id, "nothing to do")
+    if stack.options.dry_run:
+        return stack.result(Outcome.CONVERGED)
+    # Terraform may have written the state (a first one, with no resources) while it planned: look again.
+    assert stack.work is not None  # noqa: S101
+    after = snapshot(stack.surveyed) or state
+    record_convergence(stack.session, stack.surveyed, stack.fingerprint, after, started_on=stack.started_on)
+    return stack.result(Outcome.CONVERGED)
+
+
+def _store_plan(stack: StackRun, planned: Planned) -> PlanArtifact:
+    """Sign and store, then take it back from the store and verify it: what is applied is what was recorded."""
+    session = stack.session
+    signed = sign_plan(session, stack.surveyed, planned, stack.fingerprint, Purpose.SYNC)
+    session.store.put_plan(stack.id, signed.id, signed.files, signed.envelope)
+    stack.plan_id = signed.id
+    return session.store.plan(stack.id, signed.id, session.keys)
+
+
+def _apply(stack: StackRun, work: Workplace, artifact: PlanArtifact, state: Snapshot) -> StackSync:
+    session, given = stack.session, stack.options.given
+    assert stack.planned is not None  # noqa: S101
+    check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), Purpose.SYNC)
+    applied = apply_plan(
+        session,
+        work,
+        artifact,
+        stack.fingerprint,
+        stack.planned.secrets,
+        before=state,
+        given_plan_id=given.id if given else None,
+    )
+    if applied.error is None:
+        session.say(stack.id, "applied")
+        return stack.result(Outcome.APPLIED, deployment=applied.deployment)
+    session.say(stack.id, "failed")
+    return stack.result(
+        Outcome.FAILED,
+        reasons=(str(applied.error),),
+        deployment=applied.deployment,
+        error=applied.error,
+    )
+
+
+def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
+    """A plan that waits for approval is not made again on every run, as long as it would come out the same."""
+    session, approval = stack.session, stack.surveyed.stack.approval
+    decision = decide(environment=stack.surveyed.stack.environment, approval=approval)
+    plan_id = session.store.waiting_plan(stack.id)
+    if decision.allowed or plan_id is None or stack.options.replan or stack.options.dry_run:
+        return None
+    try:
+        artifact = session.store.plan(stack.id, plan_id, session.keys)
+        check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), Purpose.SYNC)
+    except TfopsError:
+        return None
+    stack.plan_id = plan_id
+    predicate = artifact.statement.predicate
+    session.say(stack.id, f"still waiting, plan {plan_id[:12]}")
+    return replace(
+        stack.result(Outcome.WAITING, reasons=decision.reasons),
+        change_digest=predicate.change_digest,
+        summary=predicate.summary,
+    )
+
+
+def _refuse_other_changes(stack: StackRun, planned: Planned, given: PlanArtifact) -> None:
+    fresh = {(entry.address, entry.digest) for entry in planned.change_set.entries}
+    approved = change_refs(given.statement.predicate.change_set)
+    if fresh == approved:
+        return
+    different = sorted({address for address, _ in fresh ^ approved})
+    raise RefusedError(
+        f"{stack.id}: planned again, it would not do what plan {given.id[:12]} says; different: "
+        + ", ".join(different),
+        code="plan.differs",
+        hint=f"reality changed since that plan. Look at a new one: tfops plan {stack.id}",
+        stack=stack.id,
+    )
+
+
+def why_planned(stack: StackRun) -> tuple[str, ...]:
+    """Why a stack is planned at all, in words."""
+    if stack.head is None:
+        return ("never deployed",)
+    record = stack.head.record
+    if record.fingerprint == stack.fingerprint.digest:
+        return ("asked to plan again",) if stack.options.replan else ("its state changed since",)
+    kept = stack.session.store.inputs(stack.id, record.fingerprint)
+    if kept is None:
+        return ("its inputs changed",)
+    return changes_between(kept_manifest(kept), stack.fingerprint.manifest)
