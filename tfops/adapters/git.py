@@ -64,6 +64,7 @@ class Repository:
     def __init__(self, directory: Path, *, environ: Mapping[str, str]) -> None:
         self._env = git_env(environ)
         self._lock = threading.Lock()
+        self._fetching = threading.Lock()
         try:
             found = pygit2.discover_repository(str(directory))
             opened = pygit2.Repository(found) if found else None
@@ -114,6 +115,20 @@ class Repository:
                 f"cannot fetch {branch} from {remote}: {output}",
                 code="git.fetch",
                 hint="check the branch's name, the network and the credentials: the same `git fetch` must work",
+            )
+
+    def unshallow(self, branch: str) -> None:
+        """Fetch the history a shallow clone lacks; raises FailedError `git.fetch`."""
+        remote = self.remote(branch) or "origin"
+        with self._fetching:
+            if not self.is_shallow:
+                return  # another thread did it
+            code, output = self._run("fetch", "--unshallow", "--no-tags", "--quiet", remote)
+        if code:
+            raise FailedError(
+                f"cannot fetch the history from {remote}: {output}",
+                code="git.fetch",
+                hint="run `git fetch --unshallow` yourself, or clone with full history (fetch-depth: 0)",
             )
 
     def resolve(self, branch: str, *, remote: str | None) -> Revision:

@@ -5,7 +5,7 @@ import json
 import queue
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
 from typing import Any, TextIO
@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import msgspec
 
 from tfops.errors import Exit, Problem
+from tfops.report.neutral import neutral
 
 SCHEMA_VERSION = "v1"
 
@@ -61,21 +62,29 @@ class Screen:
         self.verbose = verbose
         self._messages: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._started = time.monotonic()
+        self._latest: dict[str, str] = {}
+        self._spinner: Spinner | None = None
 
     def say(self, stack: str, message: str) -> None:
         """Queue a progress line; may be called from any thread."""
         self._messages.put((stack, message))
 
-    def tick(self) -> None:
-        """Print what was said since the last call. Main thread only."""
+    def tick(self, running: Collection[str] = ()) -> None:
+        """Print what was said since the last call, and on a terminal what is under way. Main thread only."""
         while not self._messages.empty():
             stack, message = self._messages.get()
-            seconds = f"{time.monotonic() - self._started:6.1f}s "
-            self.error_line(f"{seconds}{stack + ': ' if stack and not message.startswith(stack) else ''}{message}")
+            self._latest[stack] = message
+            name = f"{stack}: " if stack and not message.startswith(stack) else ""
+            self.error_line(f"{time.monotonic() - self._started:6.1f}s {name}{message}")
+        self._show_running(running)
 
     def error_line(self, text: str) -> None:
         """One plain line to stderr."""
-        _write(sys.stderr, f"{_printable(text)}\n")
+        line = neutral(text)
+        if self._spinner is None:
+            _write(sys.stderr, f"{line}\n")
+        else:
+            self._spinner.line(line)
 
     def show(self, result: Result) -> None:
         """The result, once: a document or a text, and what went wrong."""
@@ -89,9 +98,44 @@ class Screen:
 
     def show_problems(self, problems: Iterable[Problem]) -> None:
         """What went wrong, for people."""
-        from tfops.report.tables import problem_lines
+        if problems:
+            from tfops.report.tables import problem_lines
 
-        _print(sys.stderr, list(problem_lines(problems)))
+            _print(sys.stderr, list(problem_lines(problems)))
+
+    def _show_running(self, running: Collection[str]) -> None:
+        if running and self._spinner is None and sys.stderr.isatty():
+            self._spinner = Spinner()
+        if self._spinner is not None and not running:
+            self._spinner.stop()
+            self._spinner = None
+        if self._spinner is not None:
+            self._spinner.update([f"{name}: {self._latest.get(name, 'waiting')}" for name in sorted(running)])
+
+
+class Spinner:
+    """What is under way, on the last lines of a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._status = self._console.status("")
+        self._status.start()
+
+    def line(self, text: str) -> None:
+        """A line above."""
+        self._console.print(text, soft_wrap=True)
+
+    def update(self, lines: list[str]) -> None:
+        """What is shown from now on."""
+        from rich.text import Text
+
+        self._status.update(Text(neutral("  ·  ".join(lines)), overflow="ellipsis", no_wrap=True))
+
+    def stop(self) -> None:
+        """Take it away."""
+        self._status.stop()
 
 
 def _print(stream: TextIO, parts: list[Any]) -> None:
@@ -109,9 +153,3 @@ def _write(stream: TextIO, text: str) -> None:
     with contextlib.suppress(BrokenPipeError, OSError):
         stream.write(text)
         stream.flush()
-
-
-def _printable(text: str) -> str:
-    from tfops.report.plan_text import neutral
-
-    return neutral(text)

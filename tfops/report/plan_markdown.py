@@ -10,10 +10,10 @@ from typing import Any
 
 from tfops.changes import Plan, Summary, plan_of, summarize
 from tfops.dangers import dangers_of
+from tfops.report.neutral import neutral
 from tfops.report.plan_text import (
     drift_lines,
     headline,
-    neutral,
     output_lines,
     resource_lines,
     shown_resources,

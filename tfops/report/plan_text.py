@@ -23,6 +23,7 @@ from tfops.changes import (
     summarize,
 )
 from tfops.dangers import dangers_of
+from tfops.report.neutral import neutral
 
 _LONGEST = 160  # characters of one value
 _SHARED = 60  # characters that two long values may share before their beginnings are left out
@@ -88,18 +89,6 @@ def attribute_lines(change: Change) -> list[str]:
     """What happens to the attributes: `name: before → after`, deeper ones by path, unchanged ones not."""
     forced = {json.dumps(path) for path in change.replace_paths}
     return [*_difference(change, (), forced)]
-
-
-def neutral(text: str) -> str:
-    """`text` on one line, with every character that is not plainly visible written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else _escape(character) for character in text)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _titled(title: str, lines: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from rich.text import Text
 from tfops.attestation import Check
 from tfops.deployment import Deployment
 from tfops.errors import Problem
-from tfops.report.plan_text import neutral
+from tfops.report.neutral import neutral
 
 OUTCOME_STYLE = {
     "converged": "green",

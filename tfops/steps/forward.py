@@ -12,11 +12,14 @@ def check_forward(session: Session, stack: str, head: Deployment | None, *, allo
     deployed, wanted = head.record.source.commit, session.revision.commit
     if deployed == wanted:
         return
+    if not session.repository.has(deployed) and session.repository.is_shallow:
+        session.say(stack, f"fetching history: this clone is shallow, and {deployed[:12]} is deployed")
+        session.repository.unshallow(session.revision.branch)
     if not session.repository.has(deployed):
         raise RefusedError(
             f"{stack}: the deployed revision {deployed[:12]} is not in this clone, so {wanted[:12]} may be older",
             code="revision.unknown",
-            hint="git fetch --unshallow, if the clone is shallow; after a deliberate force-push: --allow-backward",
+            hint="fetch it, or bring the clone up to date; after a deliberate force-push: --allow-backward",
             stack=stack,
         )
     if not session.repository.is_ancestor(deployed, wanted):

@@ -3,13 +3,13 @@
 import graphlib
 import os
 import queue
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Outcome = TypeVar("Outcome")
 BYTES_PER_JOB = 1 << 30
+Tick = Callable[[Collection[str]], None]
 
 
 def default_jobs() -> int:
@@ -19,17 +19,6 @@ def default_jobs() -> int:
     except (ValueError, OSError):
         memory = BYTES_PER_JOB
     return max(1, min(os.cpu_count() or 1, memory // BYTES_PER_JOB))
-
-
-@dataclass(kw_only=True)
-class Messages:
-    """Lines from workers, printed by the main thread."""
-
-    waiting: "queue.SimpleQueue[tuple[str, str] | None]" = field(default_factory=queue.SimpleQueue)
-
-    def put(self, stack: str, message: str) -> None:
-        """Say something from any thread."""
-        self.waiting.put((stack, message))
 
 
 class Schedule(Generic[Outcome]):
@@ -48,29 +37,33 @@ class Schedule(Generic[Outcome]):
         self._skip = skip
         self._is_good = is_good
 
-    def run(self, jobs: int, *, tick: Callable[[], None]) -> dict[str, Outcome]:
+    def run(self, jobs: int, *, tick: Tick) -> dict[str, Outcome]:
         """Every stack's outcome. A stack behind one that did not end well is skipped, naming it; others go on.
 
-        `tick` is called often, in this thread: for printing, and so that signals are handled.
+        `tick` is called often, in this thread, with the stacks under way: for printing, and so that signals are
+        handled.
         """
         sorter = graphlib.TopologicalSorter(self._graph)
         sorter.prepare()
         done: dict[str, Outcome] = {}
+        running: set[str] = set()
         finished: queue.SimpleQueue[tuple[str, Outcome | BaseException]] = queue.SimpleQueue()
         with ThreadPoolExecutor(max_workers=jobs) as pool:
             while sorter.is_active():
                 for name in sorter.get_ready():
                     blocker = next((other for other in self._graph[name] if not self._is_good(done[other])), None)
                     if blocker is None:
+                        running.add(name)
                         pool.submit(_report, finished, name, self._work)
                     else:
                         finished.put((name, self._skip(name, blocker)))
-                name, outcome = _next(finished, tick)
+                name, outcome = _next(finished, lambda: tick(running))
                 if isinstance(outcome, BaseException):
                     raise outcome
                 done[name] = outcome
+                running.discard(name)
                 sorter.done(name)
-        tick()
+        tick(running)
         return done
 
 

@@ -79,6 +79,7 @@ def _fill(session: Session, surveyed: Surveyed, place: Path) -> None:
             (place / "tree" / surveyed.stack.root / OVERRIDE).write_bytes(override)
         for name in ("data", "out"):
             (place / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        _forget_output(place / "out")  # what a killed run could not
         (place / "no-settings.tfrc").write_text("")
         if surveyed.local_state is not None and surveyed.address.kind == "managed":
             surveyed.local_state.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,6 +1,6 @@
 """`tfops plan`: plan stacks at a revision, sign and store. Applies nothing, takes no state lock."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
 from tfops.gate import decide
 from tfops.steps.opening import Session
 from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
-from tfops.steps.schedule import Schedule
+from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT
@@ -49,7 +49,7 @@ class Plans:
         return most_serious(stack.exit_code for stack in self.stacks)
 
 
-def plan(session: Session, names: tuple[str, ...], *, out: Path | None, jobs: int, tick: Callable[[], None]) -> Plans:
+def plan(session: Session, names: tuple[str, ...], *, out: Path | None, jobs: int, tick: Tick) -> Plans:
     """Plan the named stacks (or all) side by side; each artifact also goes to `out`/<stack>, when given."""
     everything = survey(session)
     chosen = select(everything, names)

@@ -2,7 +2,7 @@
 
 import contextlib
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tfops.steps.forward import check_forward
 from tfops.steps.opening import Session, now
 from tfops.steps.orphans import Orphan, orphans
 from tfops.steps.outcome import GOOD, Options, Outcome, StackRun, StackSync
-from tfops.steps.schedule import Schedule
+from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import lock_name
@@ -33,7 +33,7 @@ class Synced:
         return most_serious(stack.exit_code for stack in self.stacks)
 
 
-def sync(session: Session, options: Options, *, tick: Callable[[], None]) -> Synced:
+def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
     """Bring the stacks of the session's branch to its head. `tick` is called often in this thread."""
     everything = survey(session)
     chosen = select(everything, options.names)
