@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from tfops.cli.output import Screen
-from tfops.steps.opening import Caller
+from tfops.steps.caller import Caller
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -131,7 +131,8 @@ class Spinner:
         """What is shown from now on."""
         from rich.text import Text
 
-        self._status.update(Text(neutral("  ·  ".join(lines)), overflow="ellipsis", no_wrap=True))
+        line, room = neutral("  ·  ".join(lines)), self._console.width - 4
+        self._status.update(Text(line if len(line) <= room else f"{line[: room - 1]}…"))
 
     def stop(self) -> None:
         """Take it away."""

@@ -7,7 +7,7 @@ from tfops.cli.output import Result
 from tfops.cli.reading import session_for
 from tfops.cli.sync import orphan_entries
 from tfops.errors import Exit
-from tfops.steps.survey import Surveyed
+from tfops.steps.surveyed import Surveyed
 from tfops.workflows.stacks import Stacks
 
 

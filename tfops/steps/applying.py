@@ -37,7 +37,7 @@ from tfops.steps.opening import Session, now
 from tfops.steps.planning import source_of, state_ref
 from tfops.steps.state import Snapshot
 from tfops.steps.store import CLAIM, EVENTS, PlanArtifact, sha256
-from tfops.steps.survey import Surveyed
+from tfops.steps.surveyed import Surveyed
 from tfops.steps.workplace import Workplace, archive, current_state, read_only_copy
 
 

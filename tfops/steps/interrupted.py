@@ -4,7 +4,7 @@ from tfops.deployment import ResourceResult, Result, resource_results
 from tfops.steps.applying import Ending, plan_subjects, sign_result
 from tfops.steps.opening import Session
 from tfops.steps.state import Snapshot
-from tfops.steps.survey import Surveyed
+from tfops.steps.surveyed import Surveyed
 
 
 def close_open_claims(session: Session, surveyed: Surveyed, state: Snapshot) -> None:

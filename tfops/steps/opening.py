@@ -1,72 +1,29 @@
 """What every command begins with: the repository, the revision, its configuration, its store, its stacks."""
 
-import contextlib
-import hashlib
 import os
 import socket
-import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from tfops import __version__, checks, hcl, schema, syntax
-from tfops import config as config_values
 from tfops.adapters import keys as key_files
 from tfops.adapters.git import GitTree, Repository, Revision
 from tfops.adapters.objects import DirectoryObjects
 from tfops.adapters.terraform import Program, find_program
 from tfops.attestation import Builder, TerraformRef
-from tfops.config import Config, parse_config
-from tfops.dsse import public_key
-from tfops.errors import ConfigError, FailedError, Problem, UsageError
-from tfops.hcl import decode
+from tfops.config import Config
+from tfops.errors import ConfigError, FailedError, UsageError
+from tfops.steps.caller import Caller
+from tfops.steps.configuration import default_key_uri, local_store_path, read_configuration, trusted_keys
 from tfops.steps.store import Store, open_store
 from tfops.versions import parse_constraints
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer, SSlibKey
-
-CONFIG_NAME = "tfops.hcl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who runs tfops and where: all that comes from outside the repository. Made by the command line only."""
-
-    directory: Path
-    environ: Mapping[str, str]
-    config_file: Path | None = None
-    stop: threading.Event
-    say: Callable[[str, str], None] = lambda stack, message: None
-
-    @property
-    def home(self) -> Path:
-        """The user's home directory."""
-        return Path(self.environ.get("HOME") or "/")
-
-    @property
-    def cache(self) -> Path:
-        """Where work directories and remembered facts lie; may be thrown away at any time."""
-        base = self.environ.get("XDG_CACHE_HOME") or str(self.home / ".cache")
-        return Path(base) / "tfops"
-
-    @property
-    def state_home(self) -> Path:
-        """Where local stores lie unless tfops.hcl says otherwise."""
-        base = self.environ.get("XDG_STATE_HOME") or str(self.home / ".local" / "state")
-        return Path(base) / "tfops"
-
-    @property
-    def key_passphrase(self) -> str | None:
-        """The passphrase of the signing key, where it has one."""
-        return self.environ.get("TFOPS_KEY_PASSPHRASE")
-
 
 # Variables by which pipelines name the branch of a detached checkout.
 _CI_BRANCHES = (
@@ -205,7 +162,7 @@ def open_session(
         repository=repository,
         revision=found,
         tree=tree,
-        config=_config(tree, found, caller),
+        config=read_configuration(tree, str(found), caller),
         run_id=f"{now():%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         started_on=now(),
     )
@@ -219,93 +176,3 @@ def _revision(repository: Repository, caller: Caller, branch: str, *, revision: 
     if revision:
         return repository.revision(branch, revision)
     return repository.resolve(branch, remote=remote)
-
-
-def _config(tree: GitTree, revision: Revision, caller: Caller) -> Config:
-    if caller.config_file is not None:
-        return parse_config(_read_config(caller.config_file), str(caller.config_file))
-    try:
-        data = tree.read(CONFIG_NAME)
-    except KeyError as error:
-        uncommitted = (caller.directory / CONFIG_NAME).exists()
-        raise ConfigError(
-            f"there is no {CONFIG_NAME} at {revision}",
-            code="config.missing",
-            hint=f"it lies in the working tree, but is not committed: git add {CONFIG_NAME} && git commit (and push)"
-            if uncommitted
-            else "run `tfops init` and commit what it writes",
-        ) from error
-    return remembered_config(data, caller.cache)
-
-
-def remembered_config(data: bytes, cache: Path) -> Config:
-    """The configuration in `data`. Parsing takes longer than all the rest of a run that finds nothing to do, so it
-    is remembered by content; a damaged memory is parsed anew."""
-    file = cache / f"config-{hashlib.sha256(data).hexdigest()[:24]}-{_parser_version()}.json"
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(file.read_bytes(), type=Config)
-    config = parse_config(decode(data, CONFIG_NAME), CONFIG_NAME)
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(msgspec.json.encode(config))
-        temporary.replace(file)
-    return config
-
-
-def _parser_version() -> str:
-    """Changes with every change of the code that reads configurations, so that no memory outlives its meaning."""
-    sources = (Path(module.__file__ or "") for module in (config_values, checks, schema, hcl, syntax))
-    stamps = [str(source.stat().st_mtime_ns) for source in sources]
-    return hashlib.sha256(" ".join([__version__, *stamps]).encode()).hexdigest()[:12]
-
-
-def _read_config(path: Path) -> str:
-    try:
-        return decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}", code="config.missing", hint="check --config"
-        ) from error
-
-
-def local_store_path(config: Config, caller: Caller) -> Path:
-    """Where a local store lies: as configured, else by its id below the user's state directory."""
-    if config.store.path:
-        path = Path(config.store.path)
-        if config.store.path.startswith("~/"):
-            return caller.home / config.store.path[2:]
-        if not path.is_absolute():
-            raise ConfigError(
-                f"the store's path {config.store.path!r} is relative: it would depend on where tfops is started",
-                code="config.invalid_value",
-                hint="give an absolute path, or one that begins with ~/",
-            )
-        return path
-    return caller.state_home / (config.store.id or "unnamed")
-
-
-def default_key_uri(config: Config) -> str:
-    """The key `init` makes for a store."""
-    return f"file:~/.config/tfops/keys/{(config.store.id or 'unnamed')[:12]}.pem"
-
-
-def trusted_keys(config: Config, tree: GitTree) -> Mapping[str, "SSlibKey"]:
-    """The runners' public keys, read at the revision; raises ConfigError with all faults."""
-    keys: dict[str, SSlibKey] = {}
-    problems = []
-    for runner in config.runners:
-        try:
-            keys[runner.name] = public_key(tree.read(runner.public_key))
-        except (KeyError, ValueError) as error:
-            reason = "is not at this revision" if isinstance(error, KeyError) else f"is no public key ({error})"
-            problems.append(
-                Problem(
-                    code="config.public_key",
-                    message=f'runner "{runner.name}": {runner.public_key} {reason}',
-                    hint="commit the public key that `tfops init` wrote",
-                )
-            )
-    if problems:
-        raise ConfigError.of(problems)
-    return keys

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tfops.deployment import Deployment
 from tfops.errors import RefusedError
 from tfops.steps.opening import Session
-from tfops.steps.survey import Surveyed
+from tfops.steps.surveyed import Surveyed
 from tfops.steps.workplace import kept_manifest
 
 ALIKE = 0.5

@@ -11,7 +11,7 @@ from tfops.errors import Exit, Problem, TfopsError
 from tfops.fingerprint import Fingerprint
 from tfops.steps.opening import Session
 from tfops.steps.store import PlanArtifact
-from tfops.steps.survey import Surveyed
+from tfops.steps.surveyed import Surveyed
 
 if TYPE_CHECKING:
     from tfops.steps.planning import Planned

@@ -32,7 +32,7 @@ from tfops.steps import diagnosis
 from tfops.steps.opening import Session, now
 from tfops.steps.state import Snapshot
 from tfops.steps.store import sha256
-from tfops.steps.survey import Surveyed
+from tfops.steps.surveyed import Surveyed
 from tfops.steps.workplace import Workplace, seconds_since, secret_values
 
 VALIDITY = timedelta(hours=24)

@@ -14,7 +14,7 @@ from tfops.steps.outcome import Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import PlanArtifact
-from tfops.steps.survey import snapshot
+from tfops.steps.surveyed import snapshot
 from tfops.steps.workplace import Workplace, current_state, initialise, kept_manifest, workplace
 
 

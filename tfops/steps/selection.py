@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from tfops.errors import UsageError
-from tfops.steps.survey import Surveyed
+from tfops.steps.surveyed import Surveyed
 
 
 def select(everything: Mapping[str, Surveyed], names: Sequence[str]) -> dict[str, Surveyed]:

@@ -3,53 +3,30 @@
 import hashlib
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tfops.errors import ConfigError, Problem
 from tfops.fingerprint import Fingerprint, fingerprint
-from tfops.inputs import Inputs, Listing, backend_of, closure, remote_states_of, required_versions_of
-from tfops.modules import Facts, RemoteState, scan
+from tfops.inputs import Inputs, Listing, backend_of, closure, required_versions_of
+from tfops.modules import Facts, scan
 from tfops.stacks import (
     Stack,
     StateAddress,
     discover,
-    in_order,
     origin,
     shared_states,
     state_address,
 )
 from tfops.steps.opening import Session
-from tfops.steps.state import LocalState, Snapshot, local, managed, read_local
+from tfops.steps.reads import with_reads
+from tfops.steps.state import LocalState, Snapshot, local, managed
 from tfops.steps.store import state_name
+from tfops.steps.surveyed import Surveyed
 from tfops.tree import Entry
 from tfops.versions import parse_constraints
 
 EMPTY_CLI_CONFIG = "no settings"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surveyed:
-    """A stack and everything its plan reads, before any of it was run."""
-
-    stack: Stack
-    inputs: Inputs
-    address: StateAddress
-    local_state: LocalState | None
-    cli_config: Path | None
-    unknown_reads: bool
-
-    @property
-    def id(self) -> str:
-        """The stack's id."""
-        return self.stack.id
-
-    @property
-    def override(self) -> bytes | None:
-        """The backend tfops writes beside the code, for managed state."""
-        if self.address.kind == "managed" and self.local_state is not None:
-            return self.local_state.override()
-        return None
 
 
 def survey(session: Session) -> dict[str, Surveyed]:
@@ -66,14 +43,7 @@ def survey(session: Session) -> dict[str, Surveyed]:
     problems += shared_states({name: item.address for name, item in found.items()})
     if problems:
         raise ConfigError.of(problems)
-    return _with_reads(session, found)
-
-
-def snapshot(surveyed: Surveyed) -> Snapshot | None:
-    """The state now, where it can be read without starting Terraform; None where it cannot."""
-    if surveyed.local_state is None:
-        return None
-    return read_local(surveyed.local_state, surveyed.stack.workspace, stack=surveyed.id)
+    return with_reads(found)
 
 
 def fingerprint_of(session: Session, surveyed: Surveyed, after: Mapping[str, Snapshot]) -> Fingerprint:
@@ -120,14 +90,12 @@ def _surveyed(session: Session, stack: Stack, facts: _Facts, listing: Listing, *
     _refuse_stray_state(stack, inputs)
     _check_versions(session, stack, inputs)
     address = state_address(stack, backend_of(inputs, stack.root), moved_to(session))
-    reads = remote_states_of(inputs, stack.root)
     return Surveyed(
         stack=stack,
         inputs=inputs,
         address=address,
         local_state=_local_state(session, stack, address),
         cli_config=cli_config,
-        unknown_reads=any(read.dynamic for read in reads),
     )
 
 
@@ -221,47 +189,6 @@ def _check_versions(session: Session, stack: Stack, inputs: Inputs) -> None:
                 hint="run with a fitting Terraform: terraform { binary = … } in tfops.hcl",
                 stack=stack.id,
             )
-
-
-def _with_reads(session: Session, found: dict[str, Surveyed]) -> dict[str, Surveyed]:
-    owners = {_state_path(item) or str(item.address): name for name, item in found.items()}
-    linked = {}
-    for name, item in found.items():
-        resolved, unresolved = _read_stacks(item, owners)
-        # What cannot be resolved may read any of the stacks it waits for.
-        may_read = set(item.stack.after) if unresolved else set()
-        reads = (set(item.stack.reads) | resolved | may_read) - {name}
-        after = tuple(sorted(set(item.stack.after) | reads))
-        linked[name] = replace(item, stack=replace(item.stack, after=after, reads=tuple(sorted(reads))))
-    ordered = in_order([item.stack for item in linked.values()])
-    return {stack.id: linked[stack.id] for stack in ordered}
-
-
-def _read_stacks(item: Surveyed, owners: Mapping[str, str]) -> tuple[set[str], bool]:
-    resolved, unresolved = set(), item.unknown_reads
-    for read in remote_states_of(item.inputs, item.stack.root):
-        owner = owners.get(_read_path(read, item) or "")
-        if owner is not None:
-            resolved.add(owner)
-        elif not read.dynamic:
-            unresolved = unresolved or read.backend == "local"
-    return resolved, unresolved
-
-
-def _state_path(item: Surveyed) -> str | None:
-    if item.local_state is None:
-        return None
-    return str(item.local_state.file(item.stack.workspace))
-
-
-def _read_path(read: RemoteState, item: Surveyed) -> str | None:
-    config = dict(read.config)
-    if read.backend != "local" or read.dynamic or "path" not in config:
-        return None
-    state = local(
-        StateAddress(kind="local", text="", workspace="", settings=tuple((k, str(v)) for k, v in config.items()))
-    )
-    return str(state.file(read.workspace or "default"))
 
 
 def stray_backends(session: Session) -> list[str]:

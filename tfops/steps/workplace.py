@@ -20,7 +20,7 @@ from tfops.redaction import Secrets
 from tfops.steps import diagnosis
 from tfops.steps.opening import Session
 from tfops.steps.state import OVERRIDE, Snapshot, parse_state
-from tfops.steps.survey import Surveyed, snapshot
+from tfops.steps.surveyed import Surveyed, snapshot
 from tfops.tree import Entry, Mode
 
 INIT_NOTE = "init-key"

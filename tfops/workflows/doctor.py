@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tfops.adapters.git import Repository
 from tfops.errors import Exit, Problem, TfopsError, most_serious
-from tfops.steps.opening import Caller, Session, open_session
+from tfops.steps.caller import Caller
+from tfops.steps.opening import Session, open_session
 from tfops.steps.orphans import orphans
 from tfops.steps.survey import stray_backends, survey
 

@@ -12,7 +12,8 @@ from tfops.dsse import public_key
 from tfops.errors import ConfigError, FailedError
 from tfops.hcl import decode
 from tfops.modules import active_files
-from tfops.steps.opening import CONFIG_NAME, Caller, default_key_uri, local_store_path
+from tfops.steps.caller import Caller
+from tfops.steps.configuration import CONFIG_NAME, default_key_uri, local_store_path
 from tfops.steps.store import create_store, open_store
 
 IGNORED = (".terraform/", "*.tfplan", "terraform.tfstate", "terraform.tfstate.*", "crash.log")

@@ -14,7 +14,8 @@ from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT
-from tfops.steps.survey import Surveyed, fingerprint_of, snapshot, survey
+from tfops.steps.survey import fingerprint_of, survey
+from tfops.steps.surveyed import Surveyed, snapshot
 from tfops.steps.workplace import Workplace, current_state, initialise, workplace
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tfops.steps.opening import Session
 from tfops.steps.orphans import Orphan, orphans
-from tfops.steps.survey import Surveyed, stray_backends, survey
+from tfops.steps.survey import stray_backends, survey
+from tfops.steps.surveyed import Surveyed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

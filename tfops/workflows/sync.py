@@ -16,7 +16,8 @@ from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import lock_name
-from tfops.steps.survey import Surveyed, fingerprint_of, snapshot, survey
+from tfops.steps.survey import fingerprint_of, survey
+from tfops.steps.surveyed import Surveyed, snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
