@@ -99,14 +99,14 @@ def clean(value: object, secrets: Secrets) -> Any:
         case int() | float():
             return PLACEHOLDER if secrets.holds_number(value) else value
         case dict():
-            return {name: clean(value[key], secrets) for key, name in names(value, secrets, False)}
+            return {name: clean(value[key], secrets) for key, name in shown_names(value, secrets, False)}
         case list():
             return [clean(child, secrets) for child in value]
         case _:
             return None
 
 
-def names(value: Json, secrets: Secrets, top: bool) -> list[tuple[str, str]]:
+def shown_names(value: Json, secrets: Secrets, top: bool) -> list[tuple[str, str]]:
     """Each key with the name to show. Attribute names (`top`) come from a schema, map keys from data."""
     names: dict[str, str] = {}
     for key in value:
@@ -130,10 +130,12 @@ def scrub_address(address: object, secrets: Secrets) -> Any:
 
 
 def plain(value: object, secrets: Secrets) -> Any:
+    """A single value, cleaned; objects and lists are left out."""
     return clean(value, secrets) if not isinstance(value, dict | list) else None
 
 
 def shaped(value: object, shape: Shape, secrets: Secrets) -> Any:
+    """What `shape` allows of an object, or of each object in a list."""
     if isinstance(value, list):
         return [shaped(child, shape, secrets) for child in value if isinstance(child, dict)]
     kept: Json = {}
@@ -146,6 +148,7 @@ def shaped(value: object, shape: Shape, secrets: Secrets) -> Any:
 
 
 def object_of(value: object) -> Json:
+    """`value` if it is an object, else one without members."""
     return value if isinstance(value, dict) else {}
 
 

@@ -17,11 +17,11 @@ from tfops.concealment import (
     Secrets,
     Shape,
     clean,
-    names,
     object_of,
     plain,
     scrub_address,
     shaped,
+    shown_names,
 )
 
 # Terraform's own words, never secrets even where a secret is spelled the same.
@@ -195,7 +195,7 @@ def _hidden(value: object, mask: object, secrets: Secrets, *, twin: object = Non
         other = object_of(twin)
         return {
             name: _hidden(value[key], submask(mask, key), secrets, twin=other.get(key))
-            for key, name in names(value, secrets, top)
+            for key, name in shown_names(value, secrets, top)
         }
     if isinstance(value, list):
         others = twin if isinstance(twin, list) else []
@@ -221,7 +221,7 @@ def _flags(tree: object, mask: object, secrets: Secrets, *, top: bool = False) -
     if mask is True:
         return any_true(tree)
     if isinstance(tree, dict):
-        return {name: _flags(tree[key], submask(mask, key), secrets) for key, name in names(tree, secrets, top)}
+        return {name: _flags(tree[key], submask(mask, key), secrets) for key, name in shown_names(tree, secrets, top)}
     if isinstance(tree, list):
         return [_flags(child, submask(mask, index), secrets) for index, child in enumerate(tree)]
     return bool(tree)
@@ -249,7 +249,6 @@ _ENTRY: Shape = {
     **dict.fromkeys(("mode", "action_reason"), _word),
     **dict.fromkeys(("index", "provider_name", "deposed"), plain),
 }
-
 _CHANGE: Shape = {"actions": _word, "replace_paths": _path, "importing": IMPORTING}
 _CHECK_ADDRESS: Shape = {
     **dict.fromkeys(("to_display", "module", "name", "type"), scrub_address),

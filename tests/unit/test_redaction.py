@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfops.changes import plan_of
-from tfops.redaction import CHANGED, PLACEHOLDER, Secrets, redact, redact_diagnostic, redact_event, secrets_of
+from tfops.concealment import CHANGED, PLACEHOLDER
+from tfops.redaction import redact, secrets_of
 
 SECRET = "hunter2-päss"
 
@@ -253,77 +254,6 @@ def test_an_old_output_is_hidden_where_only_the_state_calls_it_sensitive():
     assert redact(found) == found
 
 
-def test_overlapping_secrets_leave_nothing_of_either():
-    assert Secrets.of(["abcd", "bcdefghijkl"]).scrub("xabcdefghijklx") == f"x{PLACEHOLDER}x"
-
-
-def test_secrets_never_print_themselves():
-    assert SECRET not in repr(Secrets.of([SECRET]))
-
-
-def test_more_secrets_can_be_added():
-    both = Secrets.of([SECRET]).and_values(["another-one"])
-    assert both.scrub(f"{SECRET} another-one") == f"{PLACEHOLDER} {PLACEHOLDER}"
-    assert both.holds("another-one")
-
-
-@pytest.mark.parametrize("kind", ["apply_start", "apply_complete", "refresh_start", "provision_progress"])
-def test_hook_events_keep_the_ids_that_recovery_needs(kind):
-    hook = {
-        "resource": {"addr": "t.n", "resource_type": "t", "new": SECRET},
-        **{"action": "create", "id_key": "id", "id_value": "i-1", "output": f"echo {SECRET}", "new": SECRET},
-    }
-    event = {"@level": "info", "@message": f"t.n: {SECRET}", "type": kind, "hook": hook, "new": SECRET}
-    found = redact_event(event, Secrets.of([SECRET]))
-    assert SECRET not in json.dumps(found, ensure_ascii=False)
-    assert (found["hook"]["id_key"], found["hook"]["id_value"]) == ("id", "i-1")
-    assert set(found) == {"@level", "@message", "type", "hook"}
-
-
-def test_outputs_events_keep_names_but_never_values():
-    outputs = {"o": {"sensitive": False, "type": "string", "value": "clear", "action": "create"}}
-    found = redact_event({"type": "outputs", "outputs": outputs}, Secrets())
-    assert found["outputs"] == {"o": {"sensitive": False, "action": "create"}}
-
-
-def test_unknown_events_keep_only_what_they_are():
-    event = {"@level": "info", "@timestamp": "t", "@message": "clear", "type": "brand_new", "x": "clear"}
-    assert redact_event(event, Secrets()) == {"@level": "info", "@timestamp": "t", "type": "brand_new"}
-    assert redact_event({"type": ["x"]}, Secrets()) == {"type": ["x"]}
-
-
-def test_planned_changes_and_summaries_are_kept():
-    planned = {"change": {"resource": {"addr": "t.n"}, "action": "update", "generated_config": "x"}}
-    assert redact_event({"type": "planned_change", **planned}, Secrets())["change"] == {
-        "resource": {"addr": "t.n"},
-        "action": "update",
-    }
-    counts = {"changes": {"add": 1, "change": 0, "remove": 0, "operation": "apply", "x": 1}}
-    assert redact_event({"type": "change_summary", **counts}, Secrets())["changes"]["add"] == 1
-
-
-def test_a_diagnostic_loses_its_snippet_and_its_secrets():
-    event = {
-        "@level": "error",
-        "type": "diagnostic",
-        "diagnostic": {
-            **{"severity": "error", "summary": "bad", "detail": f"value {SECRET}", "address": "t.n"},
-            "range": {"filename": "main.tf", "start": {"line": 3, "column": 1, "byte": 9}, "end": {"line": 3}},
-            "snippet": {"code": f"x = {SECRET}", "values": [{"statement": "is x"}]},
-        },
-    }
-    secrets = Secrets.of([SECRET])
-    assert "snippet" not in redact_event(event, secrets)["diagnostic"]
-    found = redact_diagnostic(event, secrets)
-    assert (found.severity, found.summary, found.detail) == ("error", "bad", f"value {PLACEHOLDER}")
-    assert (found.address, found.file, found.line) == ("t.n", "main.tf", 3)
-
-
-def test_a_diagnostic_without_anything_is_still_one():
-    found = redact_diagnostic({"@level": "warn", "@message": "hm"}, Secrets())
-    assert (found.severity, found.summary, found.address, found.file, found.line) == ("warn", "hm", None, None, None)
-
-
 def test_five_thousand_resources_are_redacted_in_seconds():
     entries = [
         change(
@@ -411,8 +341,6 @@ def test_what_is_redacted_is_still_a_plan(entries):
 
 
 @given(st.dictionaries(st.text(max_size=8), values, max_size=4))
-def test_events_of_any_shape_are_redacted_without_an_error(event):
-    redact_event(event, Secrets())
-    redact_diagnostic(event, Secrets())
-    redact(event)
-    secrets_of(event)
+def test_documents_of_any_shape_are_redacted_without_an_error(found):
+    redact(found)
+    secrets_of(found)

@@ -21,6 +21,7 @@ from tfops.attestation import (
     require,
     subject,
 )
+from tfops.concealment import Secrets
 from tfops.deployment import (
     Claim,
     ResourceResult,
@@ -30,8 +31,8 @@ from tfops.deployment import (
     resource_results,
 )
 from tfops.errors import TfopsError
+from tfops.event_redaction import redact_event
 from tfops.fingerprint import Fingerprint
-from tfops.redaction import Secrets, redact_event
 from tfops.steps import diagnosis
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import source_of, state_ref

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 
 from tfops.adapters.process import Ended
 from tfops.adapters.terraform import Terraform
+from tfops.concealment import Secrets
 from tfops.errors import FailedError, InterruptedRunError, LockedError, TfopsError
-from tfops.redaction import Secrets, redact_diagnostic
+from tfops.event_redaction import redact_diagnostic
 
 # Terraform says this in its JSON only as a summary; there is no code to match (reference/terraform.md C1).
 _LOCK_SUMMARIES = ("Error acquiring the state lock",)

@@ -23,10 +23,11 @@ from tfops.attestation import (
 )
 from tfops.changes import Plan, Summary, has_work, parse_plan, summarize
 from tfops.changeset import ChangeSet, change_set
+from tfops.concealment import Secrets
 from tfops.dangers import Danger, dangers_of
 from tfops.documents import read_document
 from tfops.fingerprint import Fingerprint
-from tfops.redaction import Secrets, redact, secrets_of
+from tfops.redaction import redact, secrets_of
 from tfops.report.plan_text import render_text
 from tfops.steps import diagnosis
 from tfops.steps.opening import Session, now

@@ -13,10 +13,10 @@ from urllib.parse import quote
 from tfops.adapters.git import materialise
 from tfops.adapters.lock import FileLock
 from tfops.adapters.terraform import Surroundings, Terraform, init_argv
+from tfops.concealment import Secrets
 from tfops.errors import FailedError, VerificationError
 from tfops.fingerprint import Fingerprint
 from tfops.inputs import init_key
-from tfops.redaction import Secrets
 from tfops.steps import diagnosis
 from tfops.steps.opening import Session
 from tfops.steps.state import OVERRIDE, Snapshot, parse_state

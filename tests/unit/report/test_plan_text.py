@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfops.redaction import redact
-from tfops.report.plan_text import neutral, render_text
+from tfops.report.neutral import neutral
+from tfops.report.plan_text import render_text
 
 
 def entry(*actions: str, before: object = None, after: object = None, **fields: object) -> dict[str, object]:

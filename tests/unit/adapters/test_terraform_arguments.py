@@ -1,0 +1,123 @@
+"""What Terraform is told and what it sees, as pure functions: nothing that changes a plan comes in unseen."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfops.adapters.terraform import (
+    Surroundings,
+    apply_argv,
+    ignored_variables,
+    init_argv,
+    plan_argv,
+    show_argv,
+    terraform_env,
+)
+
+PLACE = Surroundings(
+    root=Path("/work/tree"),
+    data=Path("/work/data"),
+    output=Path("/work/out"),
+    workspace="blue",
+    environ={},
+    pass_env=(),
+    cli_config=Path("/work/no-settings.tfrc"),
+)
+OURS = {
+    "TF_IN_AUTOMATION": "1",
+    "TF_INPUT": "0",
+    "TF_WORKSPACE": "blue",
+    "TF_DATA_DIR": "/work/data",
+    "TF_CLI_CONFIG_FILE": "/work/no-settings.tfrc",
+    "CHECKPOINT_DISABLE": "1",
+}
+DANGEROUS = (
+    *("TF_CLI_ARGS", "TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply", "TF_CLI_ARGS_init"),
+    *("TF_WORKSPACE", "TF_DATA_DIR", "TF_REATTACH_PROVIDERS", "TF_CLI_CONFIG_FILE"),
+    *("TF_VAR_password", "TF_LOG", "TF_LOG_PATH", "TF_PLUGIN_CACHE_DIR", "TF_STATE_PERSIST_INTERVAL", "TF_APPEND_X"),
+    *("TERRAFORM_CONFIG", "LD_PRELOAD", "PYTHONPATH", "TFOPS_KEY_PASSPHRASE", "GIT_DIR", "RANDOM_SECRET"),
+)
+
+
+def seen(environ: dict[str, str], *pass_env: str) -> dict[str, str]:
+    return terraform_env(replace(PLACE, environ=environ, pass_env=pass_env))
+
+
+def test_terraform_sees_what_tfops_sets_and_nothing_of_an_empty_environment():
+    assert seen({}) == OURS
+
+
+@pytest.mark.parametrize("name", DANGEROUS)
+def test_what_would_change_a_plan_or_tell_a_secret_never_passes(name):
+    assert seen({name: "evil", "HOME": "/root"}) == {**OURS, "HOME": "/root"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HOME", "PATH", "LC_ALL", "SSH_AUTH_SOCK", "https_proxy", "NO_PROXY", "TF_TOKEN_app_terraform_io"),
+        *("AWS_SECRET_ACCESS_KEY", "GOOGLE_CREDENTIALS", "ARM_CLIENT_ID", "KUBECONFIG", "PGPASSWORD", "VAULT_TOKEN"),
+    ],
+)
+def test_credentials_and_surroundings_pass(name):
+    assert seen({name: "x"})[name] == "x"
+
+
+def test_what_the_configuration_names_passes_and_only_under_that_very_name():
+    environ = {"TF_VAR_a": "1", "TF_VAR_ab": "2", "tf_var_a": "3", "APP_*": "4", "APP_X": "5"}
+    assert seen(environ, "TF_VAR_a", "APP_*") == {**OURS, "TF_VAR_a": "1", "APP_*": "4"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_tfops_sets_can_be_set_by_nobody_else(name):
+    assert seen({name: "evil"}, name) == OURS
+
+
+@given(st.dictionaries(st.from_regex(r"TF_[A-Z_]{0,12}[a-z]{0,4}", fullmatch=True), st.text(), max_size=6))
+def test_no_variable_of_terraforms_own_passes_except_tokens(environ):
+    passed = seen(environ).items() - OURS.items()
+    assert all(name.startswith("TF_TOKEN_") for name, _ in passed)
+
+
+def test_a_person_is_told_which_variables_have_no_effect():
+    environ = dict.fromkeys(["TF_CLI_ARGS_plan", "TF_VAR_x", "TF_WORKSPACE", "HOME", "TF_TOKEN_x"], "")
+    assert ignored_variables(environ) == ["TF_CLI_ARGS_plan", "TF_VAR_x", "TF_WORKSPACE"]
+
+
+def test_init_asks_nothing_migrates_nothing_and_leaves_the_lock_file_alone():
+    assert init_argv({}) == ["init", "-reconfigure", "-input=false", "-no-color", "-lockfile=readonly"]
+
+
+def test_values_of_a_partial_backend_are_arguments_of_their_own():
+    values = {"key": "a b", "bucket": 'b"; rm -rf /', "use_lockfile": True, "max_retries": 5}
+    assert init_argv(values)[5:] == [
+        '-backend-config=bucket=b"; rm -rf /',
+        "-backend-config=key=a b",
+        "-backend-config=max_retries=5",
+        "-backend-config=use_lockfile=true",
+    ]
+
+
+def test_a_plan_is_written_and_says_by_its_code_whether_there_is_something_to_do():
+    found = plan_argv(out=Path("/o/plan.tfplan"), var_files=["a.tfvars", "-destroy"], lock=False)
+    assert found == [
+        *("plan", "-input=false", "-json", "-detailed-exitcode", "-lock=false", "-out=/o/plan.tfplan"),
+        *("-var-file=a.tfvars", "-var-file=-destroy"),
+    ]
+
+
+@pytest.mark.parametrize("destroy", [True, False])
+def test_a_plan_destroys_only_where_it_was_asked_to(destroy):
+    assert ("-destroy" in plan_argv(out=Path("/o"), var_files=[], lock=True, destroy=destroy)) is destroy
+
+
+def test_a_plan_is_locked_unless_the_lock_is_held_already():
+    assert "-lock=true" in plan_argv(out=Path("/o"), var_files=[], lock=True)
+
+
+def test_exactly_one_plan_file_is_shown_or_applied_and_nothing_is_approved_besides():
+    assert show_argv(Path("/o/p")) == ["show", "-json", "/o/p"]
+    assert apply_argv(Path("/o/p")) == ["apply", "-input=false", "-json", "/o/p"]
