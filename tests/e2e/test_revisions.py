@@ -3,7 +3,9 @@
 import json
 import shutil
 
-from tests.e2e.sandbox import RESOURCE, Sandbox, environment
+import pytest
+
+from tests.e2e.sandbox import RESOURCE, Result, Sandbox, environment
 
 TWO = RESOURCE.replace("one", "two")
 
@@ -11,6 +13,10 @@ TWO = RESOURCE.replace("one", "two")
 def _input(sandbox: Sandbox, stack: str = "dev") -> str:
     value: str = sandbox.state(stack)["resources"][0]["instances"][0]["attributes"]["input"]["value"]
     return value
+
+
+def _orphans(result: Result) -> dict[str, str | None]:
+    return {orphan["stack"]: orphan["renamed_to"] for orphan in result.json["orphans"]}
 
 
 def test_a_stale_clone_that_cannot_see_the_newer_revision_brings_nothing_back(sandbox: Sandbox) -> None:
@@ -67,18 +73,16 @@ def test_an_older_revision_with_the_same_inputs_is_converged_and_moves_nothing(s
     assert sandbox.json("history", "dev")["dev"]["head"]["revision"] == newer
 
 
-def test_a_shallow_clone_says_how_to_get_the_history(sandbox: Sandbox) -> None:
+def test_a_shallow_clone_fetches_the_history_that_it_needs(sandbox: Sandbox) -> None:
     sandbox.one_stack()
     sandbox.sync(expect=0)
     sandbox.commit({"README.md": "words"})
     sandbox.commit({"dev/main.tf": TWO})
     shallow = sandbox.directory / "shallow"
     sandbox.git("clone", "-q", "--depth", "1", f"file://{sandbox.origin}", str(shallow), cwd=sandbox.directory)
-    result = sandbox.sync(cwd=shallow, expect=3)
-    assert result.errors == ["revision.unknown"]
-    assert "git fetch --unshallow" in result.messages
-    sandbox.git("fetch", "-q", "--unshallow", cwd=shallow)
-    assert sandbox.sync(cwd=shallow, expect=0).outcomes == {"dev": "applied"}
+    result = sandbox.sync(cwd=shallow, expect=0)
+    assert result.outcomes == {"dev": "applied"}
+    assert "this clone is shallow" in result.err
 
 
 def test_a_revert_by_a_commit_goes_forward(sandbox: Sandbox) -> None:
@@ -98,8 +102,8 @@ def test_a_removed_root_is_reported_as_orphaned_and_left_alone(sandbox: Sandbox)
     sandbox.stacks(environment("dev"), {"old/main.tf": None})
     result = sandbox.sync(expect=0)
     assert list(result.outcomes) == ["dev"]
-    assert list(result.json["orphans"]) == ["old"]
-    assert list(sandbox.json("stacks").json["orphans"]) == ["old"]
+    assert _orphans(result) == {"old": None}
+    assert _orphans(sandbox.json("stacks")) == {"old": None}
     assert "orphaned: old" in sandbox.tfops("sync").out
     assert sandbox.state("old") == before
     doctor = sandbox.json("doctor")
@@ -120,7 +124,7 @@ def test_a_renamed_environment_with_a_moved_entry_keeps_its_managed_state(sandbo
     result = sandbox.sync(expect=0)
     assert result.outcomes == {"test": "converged"}
     assert sandbox.resources("dev") == before  # where the state lies does not change
-    assert "renamed to test" in json.dumps(result.json["orphans"])
+    assert _orphans(result) == {"dev": "test"}
     assert sandbox.sync(expect=0).runs == {"test": 0}
     sandbox.commit({"test/main.tf": TWO})
     assert sandbox.sync(expect=0)["test"]["summary"]["update"] == 1
@@ -136,19 +140,34 @@ def test_a_renamed_root_on_a_backend_of_its_own_is_a_rename_too(sandbox: Sandbox
     sandbox.commit({"apps/old/main.tf": None, "apps/new/main.tf": code})
     result = sandbox.sync(expect=0)
     assert result.outcomes == {"dev/new": "converged"}
-    assert result.json["orphans"] == {"dev/old": "renamed to dev/new, which owns its state"}
+    assert _orphans(result) == {"dev/old": "dev/new"}
     assert path.read_text() == before
 
 
-def test_a_renamed_environment_without_a_moved_entry_is_a_new_one_and_the_old_is_orphaned(sandbox: Sandbox) -> None:
+def test_a_renamed_environment_without_a_moved_entry_is_not_created_a_second_time(sandbox: Sandbox) -> None:
     sandbox.stacks(environment("dev"), {"dev/main.tf": RESOURCE})
     sandbox.sync(expect=0)
     before = sandbox.state("dev")
     sandbox.stacks(environment("test", roots='["dev"]'), {})
-    result = sandbox.sync(expect=0)
-    assert result.outcomes == {"test": "applied"}
-    assert list(result.json["orphans"]) == ["dev"]
+    result = sandbox.sync(expect=3)
+    assert result.outcomes == {"test": "refused"}
+    assert result.errors == ["stack.renamed"]
+    assert 'moved { from = "dev", to = "test" }' in result.messages
+    assert not sandbox.state_file("test").exists()
+    assert sandbox.sync("--as-new", expect=0).outcomes == {"test": "applied"}
+    assert _orphans(sandbox.sync(expect=0)) == {"dev": None}
     assert sandbox.state("dev") == before
+
+
+@pytest.mark.xfail(strict=True, reason="a hint on one line, `moved { from = …, to = … }`, is not HCL: a block's attributes want lines of their own")
+def test_the_hint_about_a_rename_can_be_pasted(sandbox: Sandbox) -> None:
+    sandbox.stacks(environment("dev"), {"dev/main.tf": RESOURCE})
+    sandbox.sync(expect=0)
+    sandbox.stacks(environment("test", roots='["dev"]'), {})
+    hint = sandbox.sync(expect=3).json["errors"][0]["hint"]
+    block = hint[hint.index("moved {") : hint.index("}") + 1]
+    sandbox.stacks(environment("test", roots='["dev"]'), {}, extra=block + "\n")
+    assert sandbox.sync(expect=0).outcomes == {"test": "converged"}
 
 
 def test_another_branch_has_orphans_of_its_own_only(sandbox: Sandbox) -> None:
@@ -158,8 +177,8 @@ def test_another_branch_has_orphans_of_its_own_only(sandbox: Sandbox) -> None:
     sandbox.git("push", "-q", "origin", "HEAD:release")
     sandbox.sync(expect=0)
     sandbox.sync("--branch", "release", expect=0)
-    assert sandbox.sync(expect=0).json["orphans"] == {}
-    assert sandbox.sync("--branch", "release", expect=0).json["orphans"] == {}
+    assert sandbox.sync(expect=0).json["orphans"] == []
+    assert sandbox.sync("--branch", "release", expect=0).json["orphans"] == []
 
 
 def test_terraforms_own_moved_block_destroys_nothing(sandbox: Sandbox) -> None:

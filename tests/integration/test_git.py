@@ -404,8 +404,19 @@ class TestClonesThatLackSomething:
         assert read(repository, "main", "main.tf", "origin") == b"two"
         repository.unshallow("main")
         assert not repository.is_shallow
-        assert repository.is_ancestor(first, tip)
+        assert repository.has(first)
         repository.unshallow("main")
+
+    def test_history_that_was_brought_counts_at_once(self, upstream, tmp_path):
+        first, tip = upstream.git("rev-parse", "HEAD"), upstream.commit()
+        clone = upstream.clone(tmp_path / "clone", "--depth", "1")
+        repository = clone.open()
+        assert repository.resolve("main", remote="origin").commit == tip
+        assert not repository.has(first)
+        repository.unshallow("main")
+        assert repository.has(first)
+        assert clone.open().is_ancestor(first, tip)
+        assert repository.is_ancestor(first, tip)
 
     def test_a_history_that_cannot_be_brought_is_said(self, upstream, tmp_path):
         upstream.commit()

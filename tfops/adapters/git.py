@@ -124,6 +124,8 @@ class Repository:
             if not self.is_shallow:
                 return  # another thread did it
             code, output = self._run("fetch", "--unshallow", "--no-tags", "--quiet", remote)
+            with self._lock:
+                self._repo = pygit2.Repository(self._repo.path)  # libgit2 remembers where history ended
         if code:
             raise FailedError(
                 f"cannot fetch the history from {remote}: {output}",
