@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -18,6 +18,10 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PLAN_TYPE = "https://tfops.dev/terraform-plan/v1"
 PLAN_FILES = ("plan.tfplan", "plan.json", "plan.txt")
 CLOCK_SKEW = timedelta(minutes=5)
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time that says its zone; one that does not is refused."""
 
 
 class Purpose(StrEnum):
@@ -104,9 +108,9 @@ class PlanPredicate(Document, frozen=True, kw_only=True):
     change_digest: str
     change_set: tuple[ChangeRef, ...]
     builder: Builder
-    started_on: datetime
-    finished_on: datetime
-    expires_on: datetime
+    started_on: Moment
+    finished_on: Moment
+    expires_on: Moment
 
 
 class PlanStatement(Document, frozen=True, kw_only=True, rename={"type_": "_type", "predicate_type": "predicateType"}):
@@ -193,7 +197,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
 def binding_checks(plan: PlanPredicate, expected: Expected, purpose: Purpose) -> list[Check]:
     """Is this plan for this store, stack, workspace, state and code, made by this Terraform, and young enough?"""
-    pairs = [
+    identity = [
         ("store", plan.store_id, expected.store_id),
         ("stack", plan.stack, expected.stack),
         ("environment", plan.environment, expected.environment),
@@ -201,6 +205,12 @@ def binding_checks(plan: PlanPredicate, expected: Expected, purpose: Purpose) ->
         ("root", plan.root, expected.root),
         ("state address", plan.state.address, expected.state.address),
         ("purpose", plan.purpose.value, purpose.value),
+    ]
+    foreign = [check for check in (_equal(*pair) for pair in identity) if not check.ok]
+    if foreign:
+        return foreign  # what else differs about another stack's plan says nothing
+    pairs = [
+        *identity,
         ("fingerprint", plan.fingerprint, expected.fingerprint),
         ("state lineage", plan.state.lineage, expected.state.lineage),
         ("state serial", plan.state.serial, expected.state.serial),

@@ -133,13 +133,18 @@ class Summary:
         }
 
 
-def parse_plan(data: bytes) -> Plan:
-    """The plan in the bytes that `terraform show -json` wrote. Raises FailedError (plan.unreadable)."""
+def parse_plan(data: bytes) -> tuple[dict[str, Any], Plan]:
+    """The document and the plan in the bytes `terraform show -json` wrote. Raises FailedError `plan.unreadable`."""
     try:
-        return plan_of(read_document(data, "the plan's JSON").content)
+        content = read_document(data, "the plan's JSON").content
+        return content, plan_of(content)
     except UsageError as error:
         # Nobody typed these bytes: it is Terraform's failure, not the user's.
-        raise FailedError(str(error), code="plan.unreadable") from error
+        raise FailedError(
+            str(error),
+            code="plan.unreadable",
+            hint="this Terraform writes plans this version of tfops does not know: try another version of either",
+        ) from error
 
 
 def plan_of(content: Mapping[str, Any]) -> Plan:
@@ -154,7 +159,9 @@ def plan_of(content: Mapping[str, Any]) -> Plan:
         return msgspec.convert(known, Plan)
     except msgspec.ValidationError as error:
         message = f"The plan has an unexpected shape: {error}."
-        raise UsageError(message, code="explain.not_a_plan") from error
+        raise UsageError(
+            message, code="explain.not_a_plan", hint="give the output of `terraform show -json PLAN`, unchanged"
+        ) from error
 
 
 def action_of(change: Change) -> Action:

@@ -11,6 +11,7 @@ from tfops.attestation import (
     STATEMENT_TYPE,
     Builder,
     Document,
+    Moment,
     Purpose,
     Source,
     StateRef,
@@ -63,8 +64,8 @@ class ResultPredicate(Document, frozen=True, kw_only=True):
     resources: tuple[ResourceResult, ...]
     reason: str
     builder: Builder
-    started_on: datetime
-    finished_on: datetime
+    started_on: Moment
+    finished_on: Moment
 
 
 class ResultStatement(
@@ -126,7 +127,7 @@ def _events(journal: bytes) -> Iterable[Mapping[str, object]]:
     for line in journal.splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             yield event
@@ -138,12 +139,17 @@ _DONE = {"apply_start": False, "apply_complete": True, "apply_errored": False}
 
 def _outcome(event: Mapping[str, object]) -> ResourceResult | None:
     kind, hook = event.get("type"), event.get("hook")
-    if kind not in _DONE or not isinstance(hook, dict) or not isinstance(hook.get("resource"), dict):
+    if (
+        not isinstance(kind, str)
+        or kind not in _DONE
+        or not isinstance(hook, dict)
+        or not isinstance(hook.get("resource"), dict)
+    ):
         return None
     identity = hook.get("id_value")
     return ResourceResult(
         address=str(hook["resource"].get("addr", "")),
         action=str(hook.get("action", "")),
-        ok=_DONE[str(kind)],
+        ok=_DONE[kind],
         id=None if identity is None else str(identity),
     )

@@ -5,6 +5,7 @@ import fnmatch
 import graphlib
 import hashlib
 import json
+import os
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +47,7 @@ def branch_slug(branch: str) -> str:
     The digest is always there: without it `a/b` and `a-b` would share a workspace, and a state.
     """
     word = re.sub(r"[^a-z0-9]+", "-", branch.lower()).strip("-")[:SLUG_CHARACTERS].strip("-") or "branch"
-    return f"{word}-{hashlib.sha256(branch.encode()).hexdigest()[:8]}"
+    return f"{word}-{hashlib.sha256(os.fsencode(branch)).hexdigest()[:8]}"
 
 
 def branch_matches(pattern: str, branch: str) -> bool:
@@ -134,7 +135,8 @@ def _stacks_of(
         if not roots:
             problems.append(_no_root(environment, pattern))
         for root in roots:
-            name = environment.name if single else f"{environment.name}/{_below_fixed_part(pattern, root)}"
+            below = "" if single else _below_fixed_part(pattern, root)
+            name = f"{environment.name}/{below}" if below else environment.name
             yield Stack(
                 id=name,
                 environment=environment.name,
@@ -185,7 +187,7 @@ def _no_root(environment: Environment, pattern: str) -> Problem:
     matched = "matches no directory" if _is_glob(pattern) else "is no directory"
     return Problem(
         code="config.root_without_code",
-        message=f'environment "{environment.name}": the root {pattern!r} {matched} with Terraform files here',
+        message=f'environment "{environment.name}": the root "{pattern or "."}" {matched} with Terraform files here',
         hint="commit the .tf files, or correct `roots` in tfops.hcl",
     )
 
@@ -311,26 +313,33 @@ def _local_address(stack: Stack, settings: Mapping[str, object]) -> StateAddress
     kept = {name: str(value) for name, value in settings.items()}
     return StateAddress(
         kind="local",
-        text=f"local:{posixpath.normpath(path)}",
+        text=f"local:{posixpath.normpath(path if stack.workspace == 'default' else kept['workspace_dir'])}",
         workspace=stack.workspace,
         settings=tuple(sorted(kept.items())),
     )
 
 
+# What tells one state from another, for backends that also take credentials and the like.
 _IDENTIFYING = {
     "s3": ("bucket", "key", "workspace_key_prefix", "endpoint"),
     "gcs": ("bucket", "prefix"),
     "azurerm": ("storage_account_name", "container_name", "key"),
     "http": ("address",),
     "consul": ("address", "path"),
-    "kubernetes": ("namespace", "secret_suffix"),
-    "pg": ("schema_name",),
-    "remote": ("hostname", "organization"),
+    "kubernetes": ("config_path", "config_context", "host", "namespace", "secret_suffix"),
+    "cos": ("region", "bucket", "prefix", "key"),
+    "oss": ("region", "bucket", "prefix", "key"),
+    "oci": ("namespace", "bucket", "key"),
+    "remote": ("hostname", "organization", "workspaces.name", "workspaces.prefix"),
+    "cloud": ("hostname", "organization", "workspaces.name", "workspaces.project"),
 }
 
 
 def _identity(kind: str, settings: Mapping[str, object]) -> str:
-    names = _IDENTIFYING.get(kind, ())
+    if kind == "pg":  # its address holds a password
+        connection = hashlib.sha256(str(settings.get("conn_str", "")).encode()).hexdigest()[:16]
+        return f"pg:{connection}/{settings.get('schema_name', '')}"
+    names = _IDENTIFYING.get(kind, tuple(sorted(settings)))
     return f"{kind}:" + json.dumps({name: settings[name] for name in names if name in settings}, sort_keys=True)
 
 

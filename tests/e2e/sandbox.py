@@ -274,7 +274,11 @@ class Sandbox:
     def state_file(self, stack: str = "dev", workspace: str = "default") -> Path:
         """The managed state of a stack."""
         place = self.store / "state" / stack
-        return place / "terraform.tfstate" if workspace == "default" else place / "workspaces" / workspace / "terraform.tfstate"
+        return (
+            place / "terraform.tfstate"
+            if workspace == "default"
+            else place / "workspaces" / workspace / "terraform.tfstate"
+        )
 
     def state(self, stack: str = "dev", workspace: str = "default") -> dict[str, Any]:
         """The managed state of a stack, read."""
@@ -349,7 +353,9 @@ class Running:
         return result
 
 
-def environment(name: str, *, count: int | None = 0, branch: str = "main", roots: str | None = None, **keys_: str) -> str:
+def environment(
+    name: str, *, count: int | None = 0, branch: str = "main", roots: str | None = None, **keys_: str
+) -> str:
     """An environment block; further keys in HCL."""
     lines = [f'  branch = "{branch}"', f"  roots = {roots or json.dumps([name])}"]
     lines += [f"  {key} = {value}" for key, value in keys_.items()]

@@ -31,7 +31,8 @@ def test_a_branch_without_any_commit_here_and_at_its_remote(sandbox: Sandbox) ->
 
 def test_a_branch_that_is_mapped_to_nothing_names_those_that_are(sandbox: Sandbox) -> None:
     sandbox.stacks(
-        environment("dev") + environment("preview", branch="preview/*", workspace='"p-${branch_slug}"', roots='["dev"]'),
+        environment("dev")
+        + environment("preview", branch="preview/*", workspace='"p-${branch_slug}"', roots='["dev"]'),
         {"dev/main.tf": RESOURCE},
     )
     sandbox.git("checkout", "-q", "-b", "feature")

@@ -136,7 +136,9 @@ def test_a_name_that_is_no_branch_is_refused(any_branch: Sandbox, branch: str) -
     assert not list(any_branch.directory.rglob("pwned"))
 
 
-@pytest.mark.xfail(strict=True, reason="a newline in --branch ends in a traceback: pygit2.InvalidSpecError from Repository.remote")
+@pytest.mark.xfail(
+    strict=True, reason="a newline in --branch ends in a traceback: pygit2.InvalidSpecError from Repository.remote"
+)
 def test_a_name_with_a_newline_is_refused_in_words(any_branch: Sandbox) -> None:
     assert any_branch.sync("--branch=a\nb").code in (1, 64)
 
@@ -167,7 +169,8 @@ def test_each_preview_branch_has_a_workspace_and_a_state_of_its_own(sandbox: San
 
 def test_an_exact_branch_and_a_pattern_do_not_mix(sandbox: Sandbox) -> None:
     sandbox.stacks(
-        environment("dev") + environment("preview", branch="preview/*", roots='["dev"]', workspace='"p-${branch_slug}"'),
+        environment("dev")
+        + environment("preview", branch="preview/*", roots='["dev"]', workspace='"p-${branch_slug}"'),
         {"dev/main.tf": RESOURCE},
     )
     assert list(sandbox.sync(expect=0).outcomes) == ["dev"]

@@ -38,7 +38,9 @@ def test_init_twice_changes_nothing_the_second_time(bare_sandbox: Sandbox) -> No
     sandbox.commit({"main.tf": RESOURCE})
     first = sandbox.json("init")
     assert first.code == 0
-    before = {path: path.read_bytes() for path in sandbox.directory.rglob("*") if path.is_file() and ".git/" not in str(path)}
+    before = {
+        path: path.read_bytes() for path in sandbox.directory.rglob("*") if path.is_file() and ".git/" not in str(path)
+    }
     second = sandbox.json("init")
     assert second.code == 0
     assert second.json["made"] == []
@@ -128,9 +130,16 @@ def test_stacks_shows_what_maps_to_what(world: Sandbox) -> None:
     world.starts()
     result = world.json("stacks")
     assert result.code == 0
-    assert result["prod"].items() >= {
-        "environment": "prod", "root": "prod", "workspace": "live", "branch": "main", "after": ["dev"],
-    }.items()
+    assert (
+        result["prod"].items()
+        >= {
+            "environment": "prod",
+            "root": "prod",
+            "workspace": "live",
+            "branch": "main",
+            "after": ["dev"],
+        }.items()
+    )
     assert result.json["stray_backends"] == ["stray"]
     text = world.tfops("stacks").out
     assert "warning: stray has a backend block" in text
@@ -158,7 +167,12 @@ def test_history_before_anything_happened(sandbox: Sandbox) -> None:
 def test_doctor_is_ready(world: Sandbox) -> None:
     result = world.json("doctor")
     assert result.code == 0
-    assert {f["name"] for f in result.json["findings"] if f["ok"]} >= {"terraform", "store", "signing key", "store is writable"}
+    assert {f["name"] for f in result.json["findings"] if f["ok"]} >= {
+        "terraform",
+        "store",
+        "signing key",
+        "store is writable",
+    }
     assert world.tfops("doctor").out.rstrip().endswith("ready")
 
 
@@ -254,7 +268,19 @@ def test_explain_reads_a_file_and_stdin_without_any_repository(world: Sandbox) -
     assert "aws_db_instance.main" in world.tfops("explain", file).out
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"format_version": "9.0"}', '{"format_version": "1.0", "values": {}}', "null", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "not json",
+        '{"format_version": "9.0"}',
+        '{"format_version": "1.0", "values": {}}',
+        "null",
+        "\x00",
+    ],
+)
 def test_explain_says_what_a_document_is_where_it_is_no_plan(world: Sandbox, text: str) -> None:
     result = world.json("explain", "-", stdin=text)
     assert result.code == 64, result

@@ -20,7 +20,9 @@ def world(make_sandbox: MakeSandbox) -> Sandbox:
     good = {"dev/main.tf": RESOURCE, "gated/main.tf": RESOURCE, "broken/main.tf": BROKEN, "sleepy/main.tf": SLEEPY}
     names = {"main": "dev", "gated": "gated", "broken": "broken", "sleepy": "sleepy"}
     sandbox.stacks(
-        "".join(environment(root, branch=branch, count=2 if branch == "gated" else 0) for branch, root in names.items()),
+        "".join(
+            environment(root, branch=branch, count=2 if branch == "gated" else 0) for branch, root in names.items()
+        ),
         good,
     )
     for branch in ("gated", "broken", "sleepy"):

@@ -44,8 +44,8 @@ def test_files_that_functions_read_are_there_and_are_inputs(sandbox: Sandbox) ->
     sandbox.sync(expect=0)
     value = sandbox.state()["resources"][0]["instances"][0]["attributes"]["input"]["value"]
     assert value == {"plain": "plain words", "upward": "from above", "template": "hello you", "set": "plain.txt"}
-    for name in files:
-        sandbox.commit({name: files[name] + "!"})
+    for name, text in files.items():
+        sandbox.commit({name: text + "!"})
         expected = "converged" if name.startswith("unrelated") else "applied"
         result = sandbox.sync(expect=0)
         assert result.outcomes == {"dev": expected}, name
@@ -92,7 +92,11 @@ def test_what_a_revision_brings_in_dot_terraform_is_not_used(sandbox: Sandbox) -
 def test_json_code_and_odd_file_names_work(sandbox: Sandbox) -> None:
     sandbox.stacks(
         environment("dev", roots='["dév ünd mehr"]'),
-        {"dév ünd mehr/main.tf.json": '{"resource": {"terraform_data": {"a": {"input": "one"}}}}', "x\ty": "tab", "z\"q": ""},
+        {
+            "dév ünd mehr/main.tf.json": '{"resource": {"terraform_data": {"a": {"input": "one"}}}}',
+            "x\ty": "tab",
+            'z"q': "",
+        },
     )
     assert sandbox.sync(expect=0).outcomes == {"dev": "applied"}
 

@@ -137,7 +137,9 @@ def test_a_plan_that_is_for_no_such_purpose_is_refused(sandbox: Sandbox) -> None
     sandbox.json("plan", "--out", out)
     statement = out / "dev/statement.json"
     plan = decode_plan(dsse.Verified(payload=dsse.unverified_payload(statement.read_bytes(), what="it"), signer="ci"))
-    speculative = msgspec.structs.replace(plan, predicate=msgspec.structs.replace(plan.predicate, purpose=Purpose.SPECULATIVE))
+    speculative = msgspec.structs.replace(
+        plan, predicate=msgspec.structs.replace(plan.predicate, purpose=Purpose.SPECULATIVE)
+    )
     signer = keys.load_signer(f"file:{sandbox.key}", home=sandbox.home, passphrase=None)
     statement.write_bytes(dsse.sign(encode(speculative), signer))
     assert sandbox.json("verify", out / "dev").code == 0

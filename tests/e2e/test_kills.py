@@ -42,7 +42,11 @@ def _nothing_runs(sandbox: Sandbox) -> None:
 def _converges(sandbox: Sandbox, *, wait: str = "0") -> None:
     """The next sync goes through with a plan of its own, and the resource that was finished is the same one."""
     (used,) = sandbox.plans()
-    first = sandbox.resources()["terraform_data.first"]
+    first = next(
+        event["hook"]["id_value"]
+        for event in sandbox.events()
+        if event["type"] == "apply_complete" and event["hook"]["resource"]["addr"] == "terraform_data.first"
+    )
     (sandbox.directory / "calm").touch()
     result = sandbox.sync("--lock-wait", wait, expect=0)
     assert result.outcomes == {"dev": "applied"}
@@ -116,7 +120,8 @@ def test_what_a_stopped_terraform_leaves_running_is_ended(sandbox: Sandbox) -> N
 
 
 @pytest.mark.xfail(
-    strict=True, reason="the lock's descriptor passes through Terraform to provisioners, so a daemon of one keeps the stack locked"
+    strict=True,
+    reason="the lock's descriptor passes through Terraform to provisioners, so a daemon of one keeps the stack locked",
 )
 def test_a_process_that_a_provisioner_leaves_behind_does_not_hold_the_lock(sandbox: Sandbox) -> None:
     code = ORPHAN.replace("sleep 8; true", "sleep 6 >/dev/null 2>&1 </dev/null &")

@@ -3,8 +3,6 @@
 import json
 import shutil
 
-import pytest
-
 from tests.e2e.sandbox import RESOURCE, Result, Sandbox, environment
 
 TWO = RESOURCE.replace("one", "two")
@@ -159,7 +157,6 @@ def test_a_renamed_environment_without_a_moved_entry_is_not_created_a_second_tim
     assert sandbox.state("dev") == before
 
 
-@pytest.mark.xfail(strict=True, reason="a hint on one line, `moved { from = …, to = … }`, is not HCL: a block's attributes want lines of their own")
 def test_the_hint_about_a_rename_can_be_pasted(sandbox: Sandbox) -> None:
     sandbox.stacks(environment("dev"), {"dev/main.tf": RESOURCE})
     sandbox.sync(expect=0)

@@ -123,10 +123,18 @@ def test_a_cache_that_may_not_be_written_is_named(sandbox: Sandbox) -> None:
 
 
 def _on_a_full_disk(place: Path, kilobytes: int) -> Sequence[str]:
-    probe = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False) if shutil.which("unshare") else None
+    probe = (
+        subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False) if shutil.which("unshare") else None
+    )
     if os.getuid() != 0 or probe is None or probe.returncode:
         pytest.skip("no way to make a small disk here")
-    script = f'mount -t tmpfs -o size={kilobytes}k tfops-test {place}.mounted && cp -a {place}/. {place}.mounted/ && mount --bind {place}.mounted {place} && exec "$@"'
+    steps = (
+        f"mount -t tmpfs -o size={kilobytes}k tfops-test {place}.mounted",
+        f"cp -a {place}/. {place}.mounted/",
+        f"mount --bind {place}.mounted {place}",
+        'exec "$@"',
+    )
+    script = " && ".join(steps)
     Path(f"{place}.mounted").mkdir()
     return ("unshare", "-m", "sh", "-c", script, "sh")
 
@@ -163,7 +171,7 @@ def test_another_stacks_head_in_the_place_of_ones_own_is_refused(sandbox: Sandbo
 
 @pytest.mark.xfail(
     strict=True,
-    reason="deleting <stack>/head.json makes a deployed stack look never deployed: an emptied state is then created anew",
+    reason="without its head.json a deployed stack looks never deployed: an emptied state is created anew",
 )
 def test_a_head_that_was_deleted_with_its_state_is_missed(deployed: Sandbox) -> None:
     (deployed.store / "dev/head.json").unlink()

@@ -22,7 +22,8 @@ resource "terraform_data" "database" { input = "${var.name} small" }
 
 def _calls(environment_name: str, *modules: str) -> str:
     return "".join(
-        f'module "{module}" {{\n  source = "../modules/{module}"\n  name = "{environment_name}"\n}}\n' for module in modules
+        f'module "{module}" {{\n  source = "../modules/{module}"\n  name = "{environment_name}"\n}}\n'
+        for module in modules
     )
 
 
@@ -31,9 +32,7 @@ def three(make_sandbox: MakeSandbox) -> Sandbox:
     """dev → staging → prod over shared modules, synced once. dev has no database."""
     sandbox = make_sandbox()
     sandbox.stacks(
-        environment("prod", after='["staging"]')
-        + environment("dev")
-        + environment("staging", after='["dev"]'),
+        environment("prod", after='["staging"]') + environment("dev") + environment("staging", after='["dev"]'),
         {
             "modules/service/main.tf": SERVICE,
             "modules/database/main.tf": DATABASE,
@@ -153,7 +152,7 @@ def test_with_one_job_stacks_are_applied_one_after_the_other(sandbox: Sandbox) -
 
 @pytest.fixture(scope="module")
 def layered(make_sandbox: MakeSandbox) -> Sandbox:
-    """network ← app (reads its state) and jobs (named by a stack block), both behind it without an environment order."""
+    """network ← app (reads its state) and jobs (named by a stack block) behind it."""
     sandbox = make_sandbox()
     state = sandbox.directory / "network.tfstate"
     sandbox.stacks(
@@ -165,7 +164,7 @@ def layered(make_sandbox: MakeSandbox) -> Sandbox:
                 f'  config = {{\n    path = "{state}"\n  }}\n}}\n'
                 'resource "terraform_data" "app" {\n'
                 "  input = data.terraform_remote_state.network.outputs.range\n}\n"
-                "output \"range\" { value = terraform_data.app.output }\n"
+                'output "range" { value = terraform_data.app.output }\n'
             ),
             "prod/jobs/main.tf": RESOURCE,
         },

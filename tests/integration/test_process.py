@@ -166,24 +166,14 @@ print("\\nhalf", end="")
         start(command("seq", "10", cwd=place), place, on_line=slow)
         assert len(seen) == 10
 
-    @pytest.mark.xfail(
-        strict=True, reason="the program runs on, unwaited for: a journal that cannot be written leaves an apply alone"
-    )
-    def test_when_a_line_cannot_be_taken_the_program_is_still_waited_for(self, place):
+    def test_when_a_line_cannot_be_taken_the_program_is_asked_to_stop_and_waited_for(self, place):
         def full(line: bytes) -> None:
             raise OSError("no space left")
 
-        source = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(20)"
-        pid = 0
-        try:
-            with pytest.warns(ResourceWarning), pytest.raises(OSError, match="no space"):
-                start(python(source, cwd=place), place, on_line=full)
-            pid = int((place / "out").read_text())
-            assert not is_alive(pid)
-        finally:
-            if pid and is_alive(pid):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+        source = f"{PATIENT}".replace("end = time", "print('line', flush=True)\nend = time")
+        with pytest.raises(OSError, match="no space"):
+            start(python(source, place / "notes", 1.5, cwd=place), place, on_line=full)
+        assert notes(place)[1:] == ["SIGINT", "end"]
 
 
 class TestStop:
@@ -203,6 +193,19 @@ class TestStop:
         threading.Thread(target=lambda: [(time.sleep(0.1), stop.set()) for _ in range(10)], daemon=True).start()
         start(python(PATIENT, place / "notes", 1.5, cwd=place), place, stop=stop)
         assert notes(place).count("SIGINT") == 1
+
+    @pytest.mark.xfail(strict=True, reason="it is sent a second SIGINT, on which Terraform exits and loses data")
+    def test_when_a_line_cannot_be_taken_after_a_stop_there_is_still_one_signal(self, place):
+        stop = threading.Event()
+
+        def full(line: bytes) -> None:
+            raise OSError("no space left")
+
+        source = PATIENT.replace("def note(number, frame):", "def note(number, frame):\n    print('x', flush=True)")
+        self.stop_when_ready(place, stop)
+        with pytest.raises(OSError, match="no space"):
+            start(python(source, place / "notes", 1.5, cwd=place), place, stop=stop, on_line=full)
+        assert notes(place)[1:] == ["SIGINT", "end"]
 
     def test_one_who_waits_long_is_told_so(self, place, monkeypatch):
         monkeypatch.setattr(process, "PATIENCE_SECONDS", 0.3)
@@ -331,7 +334,7 @@ class TestParent:
         parent.wait()
         assert notes(place)[-1] == "end"
         assert (place / "ended").read_text() == "0"
-        parent.stdout = open(os.devnull, "rb")  # noqa: SIM115  (for the fixture to close)
+        parent.stdout = Path(os.devnull).open("rb")  # noqa: SIM115  (for the fixture to close)
 
 
 class TestLauncher:

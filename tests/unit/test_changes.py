@@ -198,7 +198,7 @@ def test_bytes_of_terraform_that_cannot_be_read_are_a_failure_of_the_run():
 
 def test_bytes_of_terraform_are_parsed():
     data = json.dumps({"format_version": "1.2", "resource_changes": [entry("create")]}).encode()
-    (found,) = parse_plan(data).resource_changes
+    (found,) = parse_plan(data)[1].resource_changes
     assert found == ResourceChange(
         address="fake_thing.a",
         type="fake_thing",

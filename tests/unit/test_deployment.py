@@ -47,7 +47,9 @@ RECORD = ResultPredicate(
 
 def event(kind: str, address: str = "t.n", action: str = "create", **hook: object) -> bytes:
     resource = {"addr": address, "resource": address, "resource_type": "t"}
-    return json.dumps({"@level": "info", "type": kind, "hook": {"resource": resource, "action": action, **hook}}).encode()
+    return json.dumps(
+        {"@level": "info", "type": kind, "hook": {"resource": resource, "action": action, **hook}}
+    ).encode()
 
 
 def journal(*events: bytes) -> bytes:

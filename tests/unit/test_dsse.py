@@ -233,7 +233,9 @@ def test_no_bytes_whatsoever_do_more_than_be_refused(data):
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["payload", "payloadType", "signatures"]), inner),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.sampled_from(["payload", "payloadType", "signatures"]), inner)
+        ),
     )
 )
 def test_no_json_whatsoever_does_more_than_be_refused(document):

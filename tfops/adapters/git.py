@@ -8,7 +8,7 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from tfops.errors import FailedError, UsageError
 from tfops.tree import Entry, Mode
 
 FETCH_TIMEOUT_SECONDS = 300.0
+_FORBIDDEN_NAMES = frozenset({"", ".", "..", ".git"})
 _MODES = {
     0o100644: Mode.FILE,
     0o100664: Mode.FILE,
@@ -97,8 +98,8 @@ class Repository:
 
     def remote(self, branch: str) -> str | None:
         """The remote a branch is taken from: its upstream's, else `origin`, else the only one."""
-        names = [remote.name for remote in self._repo.remotes]
-        with contextlib.suppress(KeyError):
+        names = [str(remote.name) for remote in self._repo.remotes]
+        with contextlib.suppress(KeyError, ValueError, pygit2.GitError):
             configured = self._repo.config[f"branch.{branch}.remote"]
             if configured in names:
                 return str(configured)
@@ -179,10 +180,10 @@ class Repository:
         return bool(self._repo.is_shallow)
 
     def list_tree(self, tree: str) -> dict[str, Entry]:
-        """Every file below a tree id, by path."""
+        """Every file below a tree id, by path; refuses names that Git itself would not check out."""
         found: dict[str, Entry] = {}
         with self._lock:
-            self._walk(self._repo[tree], "", found)
+            self._walk(tree, "", found)
         return found
 
     def read_blob(self, blob: str) -> bytes:
@@ -193,24 +194,34 @@ class Repository:
                 return found.data if isinstance(found, pygit2.Blob) else b""
             except KeyError:
                 pass
-        code, output, error = capture(
-            Command(argv=("git", "cat-file", "blob", blob), env=self._env, cwd=self.directory),
-            timeout_seconds=FETCH_TIMEOUT_SECONDS,
-        )
+        command = Command(argv=("git", "cat-file", "blob", blob), env=self._env, cwd=self.directory)
+        try:
+            code, output, error = capture(command, timeout_seconds=FETCH_TIMEOUT_SECONDS)
+        except (OSError, TimeoutError) as reason:
+            raise _missing(blob, str(reason)) from reason
         if code:
             raise _missing(blob, error.decode(errors="replace"))
         return output
 
-    def _walk(self, tree: object, prefix: str, found: dict[str, Entry]) -> None:
-        for item in tree:  # type: ignore[attr-defined]
-            path = f"{prefix}{item.name}"
+    def _walk(self, tree: str, prefix: str, found: dict[str, Entry]) -> None:
+        names: set[str] = set()
+        for item in self._children(tree, prefix):
+            name = item.name or ""
+            path = f"{prefix}{name}"
+            if name in names or name in _FORBIDDEN_NAMES or "/" in name:
+                raise _crafted(path)
+            names.add(name)
             if item.filemode == pygit2.enums.FileMode.TREE:
-                try:
-                    self._walk(self._repo[item.id], f"{path}/", found)
-                except KeyError as error:
-                    raise _missing(str(item.id), path) from error
+                self._walk(str(item.id), f"{path}/", found)
             else:
                 found[path] = Entry(mode=_MODES.get(item.filemode, Mode.FILE), blob=str(item.id))
+
+    def _children(self, tree: str, prefix: str) -> Iterable[pygit2.Object]:
+        try:
+            found = self._repo[tree]
+        except KeyError as error:
+            raise _missing(tree, prefix or "the root tree") from error
+        return found if isinstance(found, pygit2.Tree) else ()
 
     def _run(self, *arguments: str) -> tuple[int, str]:
         command = Command(argv=("git", *arguments), env=self._env, cwd=self.directory)
@@ -270,6 +281,14 @@ def _write(directory: Path, path: str, entry: Entry, tree: GitTree) -> None:
     descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+
+
+def _crafted(path: str) -> FailedError:
+    return FailedError(
+        f"the revision has a file {path!r} under a name that leads elsewhere, or twice the same name",
+        code="git.crafted_tree",
+        hint="Git itself refuses to check this out: somebody made the commit by hand; do not use it",
+    )
 
 
 def _missing(blob: str, detail: str) -> FailedError:

@@ -18,7 +18,10 @@ def load_signer(uri: str, *, home: Path, passphrase: str | None) -> "Signer":
     path = key_path(uri, home=home)
     pem = _read(path)
     _refuse_if_open_to_others(path)
-    return CryptoSigner(_load(pem, path, passphrase))
+    try:
+        return CryptoSigner(_load(pem, path, passphrase))
+    except ValueError as error:
+        raise _invalid(path, str(error)) from error
 
 
 def key_path(uri: str, *, home: Path) -> Path:
@@ -96,12 +99,33 @@ def _load(pem: bytes, path: Path, passphrase: str | None) -> object:
     load = load_ssh_private_key if b"OPENSSH PRIVATE KEY" in pem else load_pem_private_key
     try:
         return load(pem, passphrase.encode() if passphrase else None)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        encrypted = "assword" in str(error) or "passphrase" in str(error) or passphrase is not None
-        raise FailedError(
-            f"the signing key {path} cannot be opened: {error}",
-            code="key.passphrase" if encrypted else "key.invalid",
-            hint="set TFOPS_KEY_PASSPHRASE to its passphrase"
-            if encrypted
-            else "it must be an ed25519 private key in PEM",
-        ) from error
+    except TypeError as error:
+        raise _passphrase(path, given=passphrase is not None) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        if passphrase is not None or "assword" in str(error):
+            raise _wrong_passphrase(path) from error
+        raise _invalid(path, str(error)) from error
+
+
+def _passphrase(path: Path, *, given: bool) -> FailedError:
+    if given:
+        message, hint = "has no passphrase, but one was given", "unset TFOPS_KEY_PASSPHRASE"
+    else:
+        message, hint = "needs its passphrase", "set TFOPS_KEY_PASSPHRASE to it"
+    return FailedError(f"the signing key {path} {message}", code="key.passphrase", hint=hint)
+
+
+def _wrong_passphrase(path: Path) -> FailedError:
+    return FailedError(
+        f"the signing key {path} cannot be opened: the passphrase is wrong, or the file is damaged",
+        code="key.passphrase",
+        hint="set TFOPS_KEY_PASSPHRASE to its passphrase",
+    )
+
+
+def _invalid(path: Path, reason: str) -> FailedError:
+    return FailedError(
+        f"the signing key {path} cannot be used: {reason}",
+        code="key.invalid",
+        hint="it must be an ed25519 (or ECDSA, RSA) private key in PEM",
+    )

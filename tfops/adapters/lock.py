@@ -51,9 +51,18 @@ class FileLock:
             os.close(descriptor)
 
 
+def private_directory(directory: Path) -> None:
+    """Make a directory and what is missing above it, all for the owner only, whatever the umask."""
+    if directory.is_dir():
+        return
+    private_directory(directory.parent)
+    directory.mkdir(exist_ok=True, mode=0o700)
+    directory.chmod(0o700)
+
+
 def _open(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_directory(path.parent)
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

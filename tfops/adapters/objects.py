@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from tfops.adapters.lock import FileLock
+from tfops.adapters.lock import FileLock, private_directory
 from tfops.errors import FailedError
 
 
@@ -93,12 +93,17 @@ class DirectoryObjects:
         """Add to an object while it grows (a journal). The bytes are on the disk when this returns."""
         path = self._path(key)
         with self._explained("write", key):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_directory(path.parent)
             descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                size = os.fstat(descriptor).st_size
+                try:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, size)  # whole additions only
+                    raise
 
     def keys(self, prefix: str) -> list[str]:
         """All keys below `prefix/`, sorted."""
@@ -129,7 +134,7 @@ class DirectoryObjects:
 
     @contextlib.contextmanager
     def _temporary(self, path: Path, data: bytes) -> Iterator[Path]:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_directory(path.parent)
         temporary = path.parent / f".{path.name[:40]}.{uuid.uuid4().hex}"
         descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
         try:

@@ -11,7 +11,7 @@ import subprocess  # the only module that imports it
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +19,7 @@ from typing import BinaryIO
 LAUNCHER = Path(__file__).with_name("launcher.py")
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 30.0
+SIGNALLED = 128  # as the launcher says that a signal ended the program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,27 +51,30 @@ def run(
 ) -> Ended:
     """Run to the end. Every complete line of stdout goes to `on_line` while the program runs.
 
-    `inherit` are descriptors (locks) the program keeps open for as long as it lives. When `stop` is set the
-    program gets one SIGINT; `on_wait` is called every 30 s it then still takes.
+    `inherit` are descriptors (locks) that stay open for as long as the program lives, whatever becomes of us. When
+    `stop` is set the program gets one SIGINT; `on_wait` is called every 30 s it then still takes.
     """
-    argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *command.argv]
-    with _private(stdout) as out, _private(stderr) as err, stdout.open("rb") as reader:
+    with _private(stdout) as out, _private(stderr) as err, stdout.open("rb") as reader, _watched() as watch:
         child = subprocess.Popen(  # noqa: S603  (a list, no shell, an explicit environment)
-            argv,
+            [sys.executable, "-I", "-S", str(LAUNCHER), str(watch), *command.argv],
             env=dict(command.env),
             cwd=command.cwd,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
             start_new_session=True,
-            pass_fds=tuple(inherit),
+            pass_fds=(watch, *inherit),
         )
         lines = _Lines(on_line)
-        stopped = _wait(child, lambda: lines.feed(reader.read()), stop, on_wait)
+        try:
+            stopped = _wait(child, lambda: lines.feed(reader.read()), stop, on_wait)
+        except BaseException:
+            # Whatever broke on our side (a full store): the program is never left running unseen.
+            child.send_signal(signal.SIGINT)
+            child.wait()
+            raise
         lines.feed(reader.read())
-    if child.returncode < 0:
-        _end_group(child.pid)
-    return Ended(code=child.returncode, stopped=stopped)
+    return Ended(code=_code(child.returncode), stopped=stopped)
 
 
 def capture(command: Command, *, timeout_seconds: float) -> tuple[int, bytes, bytes]:
@@ -118,12 +122,19 @@ def _wait(
             on_wait()
 
 
-def _end_group(group: int) -> None:
-    # A killed Terraform leaves its providers running, and they go on creating things (reference/terraform.md C2).
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)
-            time.sleep(0.2)
+def _code(code: int) -> int:
+    return SIGNALLED - code if code > SIGNALLED else code
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[int]:
+    """The end of a pipe by which the launcher sees us die: we hold the other one open."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 class _Lines:

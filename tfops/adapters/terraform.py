@@ -1,5 +1,6 @@
 """Terraform (or OpenTofu) as a program: which one, its arguments and environment (pure), and running it."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -51,8 +52,12 @@ class Surroundings:
     inherit: tuple[int, ...] = ()
 
 
-def terraform_env(place: Surroundings) -> dict[str, str]:
-    """The environment Terraform sees. Variables that would change a plan unseen are left out (signing.md §4)."""
+def terraform_env(place: Surroundings, command: str) -> dict[str, str]:
+    """The environment Terraform sees. Variables that would change a plan unseen are left out (signing.md §4).
+
+    `init` is not told the workspace: it refuses one that does not exist yet, which `plan` makes.
+    """
+    workspace = {} if command == "init" else {"TF_WORKSPACE": place.workspace}
     allowed = {
         name: value
         for name, value in place.environ.items()
@@ -61,7 +66,7 @@ def terraform_env(place: Surroundings) -> dict[str, str]:
     return allowed | {
         "TF_IN_AUTOMATION": "1",
         "TF_INPUT": "0",
-        "TF_WORKSPACE": place.workspace,
+        **workspace,
         "TF_DATA_DIR": str(place.data),
         "TF_CLI_CONFIG_FILE": str(place.cli_config),
         "CHECKPOINT_DISABLE": "1",
@@ -136,7 +141,9 @@ class Terraform:
                 hint="nothing was changed; run it again",
             )
         self.runs += 1
-        command = Command(argv=(*self.program.argv, *arguments), env=terraform_env(self.place), cwd=self.place.root)
+        command = Command(
+            argv=(*self.program.argv, *arguments), env=terraform_env(self.place, arguments[0]), cwd=self.place.root
+        )
         return run(
             command,
             stdout=self.stdout(name),
@@ -168,7 +175,8 @@ def find_program(
     for name in names:
         found = shutil.which(name, path=environ.get("PATH", os.defpath))
         if found:
-            return _identify((found,), Path(found), environ=environ, cache=cache)
+            file = Path(found).absolute()
+            return _identify((str(file),), file, environ=environ, cache=cache)
     library = None if binary else (embedded or embedded_library())
     if library is not None:
         argv = (sys.executable, "-I", "-S", str(Path(__file__).with_name("embedded.py")), str(library))
@@ -198,11 +206,8 @@ def _identify(
     remembered = cache / f"terraform-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
     known = _recall(remembered, key)
     if known is None:
-        known = {"key": key, **_ask(argv, environ), "sha256": _digest(real)}
-        remembered.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = remembered.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        temporary.write_text(json.dumps(known))
-        temporary.replace(remembered)
+        known = {"key": key, **_ask(argv, environ), "sha256": _digest(argv, real)}
+        _remember(remembered, known)
     return Program(
         argv=argv,
         product=known["product"],
@@ -219,6 +224,14 @@ def _recall(file: Path, key: str) -> dict[str, str] | None:
         return None
     complete = isinstance(known, dict) and {"key", "product", "version", "sha256"} <= known.keys()
     return known if complete and known["key"] == key else None
+
+
+def _remember(file: Path, known: dict[str, str]) -> None:
+    with contextlib.suppress(OSError):  # asked again next time
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        temporary.write_text(json.dumps(known))
+        temporary.replace(file)
 
 
 def _ask(argv: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
@@ -246,6 +259,9 @@ def _unusable(argv: tuple[str, ...], reason: str) -> FailedError:
     )
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _digest(argv: tuple[str, ...], file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise _unusable(argv, f"it cannot be read: {error.strerror}") from error

@@ -7,6 +7,7 @@ from tfops.cli.options import Setting, branch_option, output_options
 from tfops.cli.output import Result
 from tfops.cli.reading import session_for
 from tfops.deployment import Deployment
+from tfops.deployment import Result as DeploymentResult
 from tfops.errors import Exit
 from tfops.workflows.history import History, StackHistory
 
@@ -73,8 +74,15 @@ def _text(found: History) -> object:
 
     parts: list[object] = []
     for stack in found.stacks:
-        at = f"converged at {stack.head.record.source.commit[:12]}" if stack.head else "never converged"
-        parts.append(Text(f"{stack.stack}: {at}", "bold"))
+        parts.append(Text(f"{stack.stack}: {_where(stack)}", "bold"))
         parts.append(history_table(stack.deployments) if stack.deployments else Text("no deployments", "dim"))
         parts.append(Text(""))
-    return lines(*parts) if parts else Text("the store knows no stacks yet; next: tfops sync")  # type: ignore[arg-type]
+    return lines(*parts[:-1]) if parts else Text("the store knows no stacks yet; next: tfops sync")  # type: ignore[arg-type]
+
+
+def _where(stack: StackHistory) -> str:
+    if stack.head is None:
+        return "its records do not all verify, see below" if stack.problems else "never converged"
+    record = stack.head.record
+    word = "state adopted" if record.result is DeploymentResult.ADOPTED else "converged"
+    return f"{word} at {record.source.commit[:12]}"

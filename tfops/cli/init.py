@@ -1,5 +1,7 @@
 """`tfops init`."""
 
+from pathlib import Path
+
 import click
 
 from tfops.cli.options import Setting, output_options
@@ -18,7 +20,9 @@ def command(setting: Setting, runner: str, store_path: str | None, passphrase: b
     from tfops.workflows.init import init
 
     secret = click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True) if passphrase else None
-    made = init(setting.caller(), runner=runner, store_path=store_path, passphrase=secret)
+    caller = setting.caller()
+    place = str(Path(store_path).expanduser().absolute()) if store_path else None
+    made = init(caller, runner=runner, store_path=place, passphrase=secret)
     setting.screen.show(
         Result(
             command="init",

@@ -38,12 +38,12 @@ def command(setting: Setting, artifact: str, form: str) -> Exit:
     setting.screen.show(
         Result(
             command="inspect",
-            exit_code=Exit.OK,
+            exit_code=found.exit_code,
             stacks=({"stack": stack, **plain(entry)},),
             text=lambda: _text(found, form),
         )
     )
-    return Exit.OK
+    return found.exit_code
 
 
 def _session(setting: Setting, artifact: str) -> Session | None:

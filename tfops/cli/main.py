@@ -1,11 +1,13 @@
 """The command line: parse, call a workflow, print. The only place that reads the environment or exits."""
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -88,8 +90,34 @@ def cli(ctx: click.Context, directory: Path, config_file: Path | None, format_: 
 
 def main() -> None:
     """Run the command line and exit with the code of DESIGN.md §3."""
-    arguments = sys.argv[1:]
-    sys.exit(int(run(arguments)))
+    _ensure_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a document is UTF-8 in every locale; what is no text is escaped
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        _flush(stream)
+    sys.exit(int(code))
+
+
+def _ensure_streams() -> None:
+    """Where a standard stream was closed, open nothing else in its place: a lock must not become stdout."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _flush(stream: TextIO | None) -> None:
+    # A reader that went away, or a full disk behind it, does not change how the run ended: what is left goes nowhere.
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def run(arguments: list[str]) -> Exit:
@@ -136,8 +164,3 @@ def _wants_json(arguments: list[str]) -> bool:
     # Asked for again, because parsing may be what failed.
     pairs = zip(arguments, [*arguments[1:], ""], strict=True)
     return "--format=json" in arguments or ("--format", "json") in list(pairs)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUTF8", "1")
-    main()

@@ -1,6 +1,7 @@
 """Where output goes: results to stdout (a person's text, or exactly one JSON document), all else to stderr."""
 
 import contextlib
+import io
 import json
 import queue
 import sys
@@ -104,7 +105,7 @@ class Screen:
             _print(sys.stderr, list(problem_lines(problems)))
 
     def _show_running(self, running: Collection[str]) -> None:
-        if running and self._spinner is None and sys.stderr.isatty():
+        if running and self._spinner is None and _is_terminal(sys.stderr):
             self._spinner = Spinner()
         if self._spinner is not None and not running:
             self._spinner.stop()
@@ -139,18 +140,29 @@ class Spinner:
         self._status.stop()
 
 
-def _print(stream: TextIO, parts: list[Any]) -> None:
+def _print(stream: TextIO | None, parts: list[Any]) -> None:
+    """Rendered for looking on a terminal; plain lines without trailing blanks elsewhere."""
     from rich.console import Console
 
-    width = None if stream.isatty() else 200
-    console = Console(file=stream, width=width, highlight=False, soft_wrap=not stream.isatty(), markup=False)
-    with contextlib.suppress(BrokenPipeError, OSError):
+    if stream is None:
+        return
+    terminal = stream.isatty()
+    console = Console(file=stream if terminal else io.StringIO(), width=None if terminal else 200, highlight=False)
+    with contextlib.suppress(OSError, ValueError):
         for part in parts:
-            console.print(part)
-        stream.flush()
+            console.print(part, soft_wrap=not terminal, markup=False)
+    if not terminal and isinstance(console.file, io.StringIO):
+        text = console.file.getvalue()
+        _write(stream, "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
 
-def _write(stream: TextIO, text: str) -> None:
-    with contextlib.suppress(BrokenPipeError, OSError):
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # closed before we started
+        return
+    with contextlib.suppress(OSError, ValueError):
         stream.write(text)
         stream.flush()
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()

@@ -9,6 +9,7 @@ import click
 from tfops.cli.options import Setting, branch_option, jobs_option, output_options
 from tfops.cli.output import Result
 from tfops.errors import Exit
+from tfops.report.tables import plural
 from tfops.steps.orphans import Orphan
 from tfops.steps.outcome import Options, Outcome, StackSync
 from tfops.workflows.sync import Synced
@@ -135,7 +136,7 @@ def _sentence(synced: Synced, *, dry_run: bool) -> str:
     counted = {outcome: sum(stack.outcome is outcome for stack in synced.stacks) for outcome in Outcome}
     found = ", ".join(f"{number} {outcome.value}" for outcome, number in counted.items() if number)
     runs = sum(stack.terraform_runs for stack in synced.stacks)
-    started = f"Terraform was started {runs} times" if runs else "no Terraform was started"
+    started = f"Terraform was started {plural(runs, 'time')}" if runs else "no Terraform was started"
     hint = ""
     if counted[Outcome.PENDING]:
         hint = "\nnext: tfops sync"

@@ -31,18 +31,20 @@ _SIGNS = {
     "import": ("←", "cyan"),
     "move": ("→", "cyan"),
     "forget": ("×", "magenta"),
-    "output": ("output", "dim"),
 }
 
 
 def counts(summary: Mapping[str, int]) -> Text:
     """A summary as "+2 ~1 ±1": only what there is; a dash for nothing."""
-    parts = [
-        Text(f"{sign}{' ' if len(sign) > 1 else ''}{summary[name]}", style)
-        for name, (sign, style) in _SIGNS.items()
-        if summary.get(name)
-    ]
+    parts = [Text(f"{sign}{summary[name]}", style) for name, (sign, style) in _SIGNS.items() if summary.get(name)]
+    if summary.get("output"):
+        parts.append(Text(plural(summary["output"], "output"), "dim"))
     return Text(" ").join(parts) if parts else Text("–", "dim")
+
+
+def plural(number: int, noun: str) -> str:
+    """ "1 time", "2 times"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, str, int]]) -> Table:

@@ -34,6 +34,7 @@ from tfops.errors import TfopsError
 from tfops.event_redaction import redact_event
 from tfops.fingerprint import Fingerprint
 from tfops.steps import diagnosis
+from tfops.steps.errored import rescue
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import source_of, state_ref
 from tfops.steps.state import Snapshot
@@ -102,8 +103,8 @@ def apply_plan(
         on_wait=lambda: session.say(stack, "terraform is still stopping: it finishes what is under way"),
     )
     error = _error(work, ended, secrets)
-    deployment = _record(session, work, artifact, fingerprint, before, started_on, error, given_plan_id)
-    return Applied(deployment=deployment, error=error)
+    rescue(session, work.surveyed, work.terraform.place.root)
+    return _record(session, work, artifact, fingerprint, before, started_on, error, given_plan_id)
 
 
 class _Journal:
@@ -125,7 +126,7 @@ class _Journal:
             return
         redacted = redact_event(event, self._secrets)
         self._session.store.journal(self._stack, self._plan_id, json.dumps(redacted).encode() + b"\n")
-        if event.get("type") in ("apply_start", "apply_complete", "apply_errored", "provision_progress"):
+        if event.get("type") in ("apply_progress", "apply_complete", "apply_errored", "provision_progress"):
             self._session.say(self._stack, str(redacted.get("@message", "")))
 
 
@@ -155,9 +156,9 @@ def _record(
     started_on: datetime,
     error: TfopsError | None,
     given_plan_id: str | None,
-) -> str:
+) -> Applied:
     stack = work.surveyed.id
-    after = current_state(session, work) if error is None else _state_after_failure(session, work, before)
+    after, error = _state_after(session, work, before, error)
     events = session.store.events(stack, artifact.id)
     ending = Ending(
         result=Result.APPLIED if error is None else Result.FAILED,
@@ -177,14 +178,17 @@ def _record(
         session.store.put_result(stack, used, record.envelope)
     if error is None:
         session.store.move_head(stack, record.envelope)
-    return record.id
+    return Applied(deployment=record.id, error=error)
 
 
-def _state_after_failure(session: Session, work: Workplace, before: Snapshot) -> Snapshot:
+def _state_after(
+    session: Session, work: Workplace, before: Snapshot, error: TfopsError | None
+) -> tuple[Snapshot, TfopsError | None]:
+    """The state an apply left. One that cannot be read is a failure too, unless there was one already."""
     try:
-        return current_state(session, work)
-    except TfopsError:
-        return before  # the apply's own error matters more; the next run looks at the state again
+        return current_state(session, work), error
+    except TfopsError as unreadable:
+        return before, error or unreadable
 
 
 def plan_subjects(session: Session, stack: str, plan_id: str) -> tuple[Subject, ...]:

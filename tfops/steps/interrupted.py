@@ -11,6 +11,10 @@ def close_open_claims(session: Session, surveyed: Surveyed, state: Snapshot) -> 
     """Record every unfinished apply of the stack as interrupted, with what its journal knows. Never re-uses a plan."""
     stack = surveyed.id
     for claim in session.store.open_claims(stack):
+        applied = session.store.result(stack, claim.applied_plan_id)
+        if applied is not None:  # died between recording the plan it applied and the one it was given
+            session.store.put_result(stack, claim.plan_id, applied)
+            continue
         resources = resource_results(session.store.events(stack, claim.applied_plan_id))
         ending = Ending(
             result=Result.INTERRUPTED,

@@ -16,7 +16,7 @@ from tfops.adapters.objects import DirectoryObjects
 from tfops.adapters.terraform import Program, find_program
 from tfops.attestation import Builder, TerraformRef
 from tfops.config import Config
-from tfops.errors import ConfigError, FailedError, UsageError
+from tfops.errors import ConfigError, FailedError, InterruptedRunError, UsageError
 from tfops.steps.caller import Caller
 from tfops.steps.configuration import default_key_uri, local_store_path, read_configuration, trusted_keys
 from tfops.steps.store import Store, open_store
@@ -144,6 +144,17 @@ class Session:
         self.caller.say(stack, message)
 
 
+def _fetch(repository: Repository, caller: Caller, remote: str, branch: str) -> None:
+    try:
+        repository.fetch(remote, branch)
+    except FailedError as error:
+        if caller.stop.is_set():  # a terminal's Ctrl-C reaches git too
+            raise InterruptedRunError(
+                "stopped while fetching", code="run.interrupted", hint="nothing was changed; run it again"
+            ) from error
+        raise
+
+
 def now() -> datetime:
     """The time, aware, in UTC."""
     return datetime.now(UTC)
@@ -172,7 +183,7 @@ def _revision(repository: Repository, caller: Caller, branch: str, *, revision: 
     remote = repository.remote(branch)
     if remote and fetch:
         caller.say("", f"fetching {branch} from {remote}")
-        repository.fetch(remote, branch)
+        _fetch(repository, caller, remote, branch)
     if revision:
         return repository.revision(branch, revision)
     return repository.resolve(branch, remote=remote)

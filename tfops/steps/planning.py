@@ -25,7 +25,6 @@ from tfops.changes import Plan, Summary, has_work, parse_plan, summarize
 from tfops.changeset import ChangeSet, change_set
 from tfops.concealment import Secrets
 from tfops.dangers import Danger, dangers_of
-from tfops.documents import read_document
 from tfops.fingerprint import Fingerprint
 from tfops.redaction import redact, secrets_of
 from tfops.report.plan_text import render_text
@@ -102,8 +101,8 @@ def _early_secrets(session: Session, work: Workplace) -> Secrets:
     if work.plan_file.exists():
         ended = work.terraform.run(show_argv(work.plan_file), name="show")
         if ended.code == 0:
-            document = read_document(work.terraform.stdout("show").read_bytes(), "the failed plan")
-            return secrets_of(document.content).and_values(values)
+            document, _ = parse_plan(work.terraform.stdout("show").read_bytes())
+            return secrets_of(document).and_values(values)
     return Secrets.of(values)
 
 
@@ -113,8 +112,7 @@ def _read_plan(session: Session, work: Workplace, before: Snapshot, started_on: 
     if ended.code:
         raise diagnosis.failed("show", work.terraform, stack, ended, "show")
     raw = work.terraform.stdout("show").read_bytes()
-    document = read_document(raw, f"the plan of {stack}").content
-    plan = parse_plan(raw)
+    document, plan = parse_plan(raw)
     secrets = secrets_of(document)
     redacted = redact(document, secrets)
     return Planned(

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 from tfops.adapters.lock import FileLock
 from tfops.attestation import Purpose
-from tfops.errors import RefusedError, TfopsError
+from tfops.deployment import Result
+from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
 from tfops.gate import decide
 from tfops.steps.applying import apply_plan, check_artifact, expected_of, record_convergence
+from tfops.steps.errored import refuse_errored
 from tfops.steps.interrupted import close_open_claims
 from tfops.steps.orphans import refuse_look_alike
 from tfops.steps.outcome import Outcome, StackRun, StackSync
@@ -31,9 +33,10 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     state = current_state(session, work)
     if not stack.options.dry_run:
         close_open_claims(session, stack.surveyed, state)
+    refuse_errored(session, stack.id)
     check_integrity(stack.id, stack.head.record if stack.head else None, state)
-    if stack.head is None and not state.exists and not stack.options.as_new:
-        refuse_look_alike(session, stack.surveyed, stack.live)
+    if stack.head is None:
+        _check_first(stack, state)
     given = stack.options.given
     if given is not None:
         session.store.refuse_claimed(stack.id, given.id)
@@ -54,6 +57,22 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
         session.say(stack.id, f"waiting: {decision.reasons[0]}")
         return stack.result(Outcome.WAITING, reasons=decision.reasons)
     return _apply(stack, work, artifact, state)
+
+
+def _check_first(stack: StackRun, state: Snapshot) -> None:
+    """A stack without a head must really be one that was never deployed, and no other one's new name."""
+    session = stack.session
+    deployments, errors = session.store.deployments(stack.id, session.keys)
+    if errors or any(deployment.record.result is Result.APPLIED for deployment in deployments):
+        raise VerificationError(
+            f"{stack.id} was deployed before, but its head is gone from the store",
+            code="store.head_missing",
+            hint=f"restore the store; if its state is right as it is: tfops recover {stack.id} --adopt-state "
+            '--reason "…"',
+            stack=stack.id,
+        )
+    if not state.exists and not stack.options.as_new:
+        refuse_look_alike(session, stack.surveyed, stack.live)
 
 
 def _converge(stack: StackRun, state: Snapshot) -> StackSync:
@@ -143,6 +162,8 @@ def why_planned(stack: StackRun) -> tuple[str, ...]:
     if stack.head is None:
         return ("never deployed",)
     record = stack.head.record
+    if record.result is Result.ADOPTED:
+        return (f"its state was adopted: {record.reason}",)
     if record.fingerprint == stack.fingerprint.digest:
         return ("asked to plan again",) if stack.options.replan else ("its state changed since",)
     kept = stack.session.store.inputs(stack.id, record.fingerprint)

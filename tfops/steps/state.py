@@ -32,7 +32,7 @@ def parse_state(data: bytes, *, stack: str) -> Snapshot:
         return Snapshot()
     try:
         return _snapshot(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise VerificationError(
             f"{stack}: its state cannot be read: {error}",
             code="state.damaged",
@@ -113,7 +113,7 @@ def check_integrity(stack: str, head: ResultPredicate | None, now: Snapshot) -> 
         raise VerificationError(
             f"{stack}: {message}; nothing was planned or applied, for it would create everything anew",
             code=code,
-            hint=f"restore the state; if the change was meant: tfops recover {stack} --adopt-state",
+            hint=f'restore the state; if the change was meant: tfops recover {stack} --adopt-state --reason "…"',
             stack=stack,
         )
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -23,7 +23,9 @@ SCHEMA = "tfops.store/v1"
 STATEMENT, CLAIM, RESULT, EVENTS = "statement.json", "claim.json", "result.json", "events.ndjson"
 APPLIED_FILES = (CLAIM, RESULT, EVENTS)
 RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "store.json", "digest-key"})
-_PARTS_OF_A_STACK = frozenset({"plans", "inputs", "drift", "incidents"})
+_PARTS_OF_A_STACK = frozenset(
+    {"plans", "inputs", "records", "errored", "set-aside", "drift", "incidents", "lock", "waiting"}
+)
 MIN_ID_CHARACTERS = 6
 
 
@@ -154,14 +156,51 @@ class Store:
         """Record how applying a plan ended, write-once."""
         self._put_once(f"{_plan(stack, plan_id)}/{RESULT}", record)
 
-    def deployments(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> list[Deployment]:
-        """Every deployment of a stack, verified, oldest first."""
-        found = []
+    def result(self, stack: str, plan_id: str) -> bytes | None:
+        """The signed result of a plan, as it lies there; None where there is none."""
+        return self.objects.get(f"{_plan(stack, plan_id)}/{RESULT}")
+
+    def deployments(
+        self, stack: str, keys: Mapping[str, "SSlibKey"]
+    ) -> tuple[list[Deployment], list[VerificationError]]:
+        """Every deployment and adoption of a stack that verifies, oldest first, and an error for each that does not."""
+        found: dict[str, Deployment] = {}
+        errors = []
+        for what, data in self._results(stack):
+            try:
+                deployment = self._deployment(data, stack, keys, what=what)
+                found[deployment.id] = deployment  # a plan and the equal one applied for it share their result
+            except VerificationError as error:
+                errors.append(error)
+        return sorted(found.values(), key=lambda deployment: deployment.record.finished_on), errors
+
+    def _results(self, stack: str) -> Iterator[tuple[str, bytes]]:
         for plan_id in self.plan_ids(stack):
-            data = self.objects.get(f"{_plan(stack, plan_id)}/{RESULT}")
+            data = self.result(stack, plan_id)
             if data is not None:
-                found.append(self._deployment(data, stack, keys, what=f"the result of plan {plan_id[:12]}"))
-        return sorted(found, key=lambda deployment: deployment.record.finished_on)
+                yield f"the result of plan {plan_id[:12]}", data
+        place = f"{_place(stack)}/records"
+        for name in self.objects.names(place):
+            yield f"the record {name[:12]}", self.objects.get(f"{place}/{name}") or b""
+
+    def keep_record(self, stack: str, record_id: str, record: bytes) -> None:
+        """Keep a signed result that belongs to no plan (an adoption), for the history."""
+        self._put_once(f"{_place(stack)}/records/{record_id}.json", record)
+
+    def keep_errored_state(self, stack: str, state: bytes) -> None:
+        """Keep a state that Terraform could not write."""
+        self.objects.create(f"{_place(stack)}/errored/{sha256(state)}.tfstate", state)
+
+    def errored_states(self, stack: str) -> list[bytes]:
+        """The kept states of a stack that wait to be written back."""
+        place = f"{_place(stack)}/errored"
+        found = [self.objects.get(f"{place}/{name}") for name in self.objects.names(place)]
+        return [state for state in found if state is not None]
+
+    def set_aside(self, stack: str, state: bytes) -> None:
+        """A kept state no longer waits: it was written back, or given up. It stays in the store."""
+        self.objects.create(f"{_place(stack)}/set-aside/{sha256(state)}.tfstate", state)
+        self.objects.delete(f"{_place(stack)}/errored/{sha256(state)}.tfstate")
 
     def keep_inputs(self, stack: str, fingerprint: str, archive: bytes) -> None:
         """Keep what a deployment was made from: a force-push or a deleted branch loses nothing."""
@@ -205,7 +244,7 @@ class Store:
 
     def _with(self, name: str, prefix: str = "") -> list[str]:
         names = self.objects.names(prefix)
-        found = [unquote(prefix)] if prefix and name in names else []
+        found = [unquote(prefix, errors="surrogateescape")] if prefix and name in names else []
         for child in names:
             passed_over = _PARTS_OF_A_STACK if prefix else RESERVED
             if child not in passed_over and not child.endswith(".json"):
@@ -307,7 +346,17 @@ def _claimed(stack: str, plan_id: str) -> VerificationError:
 
 
 def _place(stack: str) -> str:
-    return "/".join(quote(part, safe="@+=,") for part in stack.split("/"))
+    """A stack's place: its id, with what the store itself uses as names, and what file systems dislike, escaped."""
+    return "/".join(_escaped(part, first=not number) for number, part in enumerate(stack.split("/")))
+
+
+def _escaped(part: str, *, first: bool) -> str:
+    name = quote(part, safe="@+=,", errors="surrogateescape")
+    taken = name in _PARTS_OF_A_STACK or name.startswith(".") or name.endswith(".json") or (first and name in RESERVED)
+    if not taken:
+        return name
+    begin = name[0] if name[0] == "%" else f"%{ord(name[0]):02X}"
+    return begin + name[1:].replace(".", "%2E")
 
 
 def _plan(stack: str, plan_id: str) -> str:

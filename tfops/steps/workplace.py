@@ -18,6 +18,7 @@ from tfops.errors import FailedError, VerificationError
 from tfops.fingerprint import Fingerprint
 from tfops.inputs import init_key
 from tfops.steps import diagnosis
+from tfops.steps.errored import rescue
 from tfops.steps.opening import Session
 from tfops.steps.state import OVERRIDE, Snapshot, parse_state
 from tfops.steps.surveyed import Surveyed, snapshot
@@ -73,6 +74,7 @@ def workplace(
 
 def _fill(session: Session, surveyed: Surveyed, place: Path) -> None:
     try:
+        rescue(session, surveyed, place / "tree" / surveyed.stack.root)
         materialise(session.tree, surveyed.inputs.entries, place / "tree")
         override = surveyed.override
         if override is not None:

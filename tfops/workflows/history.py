@@ -43,11 +43,15 @@ def history(session: Session, names: tuple[str, ...]) -> History:
 
 
 def _of(session: Session, stack: str) -> StackHistory:
+    deployments, errors = session.store.deployments(stack, session.keys)
+    head = None
     try:
-        return StackHistory(
-            stack=stack,
-            head=session.store.head(stack, session.keys),
-            deployments=tuple(reversed(session.store.deployments(stack, session.keys))),
-        )
+        head = session.store.head(stack, session.keys)
     except VerificationError as error:
-        return StackHistory(stack=stack, head=None, deployments=(), problems=error.problems)
+        errors.append(error)
+    return StackHistory(
+        stack=stack,
+        head=head,
+        deployments=tuple(reversed(deployments)),
+        problems=tuple(problem for error in errors for problem in error.problems),
+    )

@@ -70,7 +70,7 @@ class _Work:
         if not self._file.exists():
             text = first_configuration(self._directory, self.branch, store_path)
             self._write(self._file, text)
-            self.made.append(f"{CONFIG_NAME}: {text.count(chr(10) + 'environment ')} environment(s) found in the code")
+            self.made.append(f"{CONFIG_NAME}: {_what_was_found(self._directory)}")
         return self._read()
 
     def store(self, config: Config) -> Config:
@@ -162,6 +162,15 @@ def first_configuration(directory: Path, branch: str, store_path: str | None) ->
     blocks = [_environment(name, branch, root) for name, root in names.items()]
     store = f'store "local" {{\n  path = "{store_path}"\n}}\n' if store_path else 'store "local" {}\n'
     return "# What tfops does with this repository: docs/configuration.md\n\n" + store + "\n" + "\n".join(blocks)
+
+
+def _what_was_found(directory: Path) -> str:
+    names = _environments(directory)
+    if names != {"main": "."}:
+        return f"the environments {', '.join(names)}, as found in environments/"
+    if active_files([file.name for file in directory.iterdir()]):
+        return "one environment, the repository's root"
+    return "no Terraform code was found: put it into the repository's root, or correct `roots`"
 
 
 def _environments(directory: Path) -> dict[str, str]:

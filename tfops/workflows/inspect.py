@@ -13,7 +13,7 @@ from tfops.attestation import PLAN_TYPE, Check, PlanStatement, decode
 from tfops.changes import plan_of, summarize
 from tfops.dangers import Danger, dangers_of
 from tfops.documents import read_document
-from tfops.errors import VerificationError
+from tfops.errors import Exit, VerificationError
 from tfops.redaction import redact
 from tfops.steps.artifact import all_checks, files_of
 from tfops.steps.opening import Session
@@ -36,6 +36,11 @@ class Inspection:
     def verified(self) -> bool:
         """Whether there was something to verify, and all of it held."""
         return bool(self.checks) and all(check.ok for check in self.checks)
+
+    @property
+    def exit_code(self) -> Exit:
+        """5 where a check failed. Where nothing could be checked, that is said, and is no failure."""
+        return Exit.OK if all(check.ok for check in self.checks) else Exit.UNVERIFIED
 
 
 def inspect(name: str, *, session: Session | None) -> Inspection:

@@ -8,6 +8,7 @@ from tfops.attestation import Purpose
 from tfops.dangers import Danger
 from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
 from tfops.gate import decide
+from tfops.steps.errored import refuse_errored
 from tfops.steps.opening import Session
 from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
 from tfops.steps.schedule import Schedule, Tick
@@ -72,7 +73,7 @@ def _plan_stack(
         with workplace(session, surveyed, purpose="plan") as work:
             return _planned(session, everything, surveyed, work, out)
     except TfopsError as error:
-        session.say(surveyed.id, str(error))
+        session.say(surveyed.id, f"failed [{error.problems[0].code}]")
         return StackPlan(
             stack=surveyed.id,
             verdict="error",
@@ -93,6 +94,7 @@ def _planned(
     fingerprint = fingerprint_of(session, surveyed, states)
     initialise(session, work)
     state = current_state(session, work)
+    refuse_errored(session, surveyed.id)
     head = session.store.head(surveyed.id, session.keys)
     check_integrity(surveyed.id, head.record if head else None, state)
     planned = make_plan(session, work, state, lock=False)

@@ -174,8 +174,8 @@ _OUTCOMES = {
 
 
 def _ended_by(session: Session, surveyed: Surveyed, stack: StackRun | None, error: TfopsError) -> StackSync:
-    session.say(surveyed.id, str(error))
     outcome = _OUTCOMES.get(error.exit_code, Outcome.FAILED)
+    session.say(surveyed.id, f"{outcome.value} [{error.problems[0].code}]")
     if stack is not None:
         return stack.result(outcome, reasons=(str(error),), error=error)
     return StackSync(

@@ -65,12 +65,21 @@ def test_the_id_is_written_into_any_store_block_and_nothing_else_changes(store, 
 
 LINES = st.lists(
     st.sampled_from(
-        ["", "# note", "  # store", "signing {\n  key = \"file:/k\"\n}", 'terraform { binary = "x" }', "// store \"local\" {"]
+        [
+            "",
+            "# note",
+            "  # store",
+            'signing {\n  key = "file:/k"\n}',
+            'terraform { binary = "x" }',
+            '// store "local" {',
+        ]
     ),
     max_size=4,
     unique=True,
 )
-BODIES = st.sampled_from(["{}", "{ }", "{\n}", '{ path = "/a b" }', '{\n  path = "/x"\n}', '{\n  # c\n  path = "/x" # d\n}'])
+BODIES = st.sampled_from(
+    ["{}", "{ }", "{\n}", '{ path = "/a b" }', '{\n  path = "/x"\n}', '{\n  # c\n  path = "/x" # d\n}']
+)
 
 
 @given(LINES, BODIES, LINES.filter(lambda lines: not any("{" in line and "//" not in line for line in lines)))
