@@ -107,7 +107,7 @@ def test_a_root_without_terraform_files(sandbox: Sandbox) -> None:
     sandbox.stacks(environment("dev"), {"dev/README.md": "soon"})
     result = sandbox.sync(expect=78)
     assert result.errors == ["config.root_without_code"]
-    assert "'dev'" in result.messages
+    assert 'environment "dev": the root' in result.messages
 
 
 def test_a_var_file_that_is_not_there(sandbox: Sandbox) -> None:

@@ -18,7 +18,7 @@ def test_init_in_a_fresh_repository_and_its_hint_pasted_end_in_a_deployment(bare
     sandbox.git("push", "-q", "origin", "HEAD")
     made = sandbox.tfops("init")
     assert made.code == 0
-    assert "2 environment(s)" in made.out
+    assert "environments dev, prod" in made.out
     hint = next(line for line in made.out.splitlines() if line.startswith("next: ")).removeprefix("next: ")
     pasted = subprocess.run(
         ["sh", "-e", "-c", hint],

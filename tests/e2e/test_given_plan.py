@@ -27,7 +27,6 @@ def test_a_reviewed_plan_is_applied_by_its_id(sandbox: Sandbox) -> None:
     assert sandbox.resources().keys() == {"terraform_data.a"}
 
 
-@pytest.mark.xfail(strict=True, reason="its result lies under both plan ids, and history lists it twice")
 def test_history_lists_the_deployment_of_a_given_plan_once(sandbox: Sandbox) -> None:
     sandbox.one_stack()
     sandbox.sync("dev", "--plan", _plan(sandbox), expect=0)

@@ -108,7 +108,6 @@ resource "terraform_data" "first" {
 """
 
 
-@pytest.mark.xfail(strict=True, reason="only a killed Terraform's process group is ended, not that of a stopped one")
 def test_what_a_stopped_terraform_leaves_running_is_ended(sandbox: Sandbox) -> None:
     """Terraform ends its provisioner's shell, but not what that shell started."""
     sandbox.one_stack(ORPHAN)
@@ -119,10 +118,6 @@ def test_what_a_stopped_terraform_leaves_running_is_ended(sandbox: Sandbox) -> N
     wait_for(lambda: not sandbox.processes(), seconds=3, what=f"the end of {sandbox.processes()}")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the lock's descriptor passes through Terraform to provisioners, so a daemon of one keeps the stack locked",
-)
 def test_a_process_that_a_provisioner_leaves_behind_does_not_hold_the_lock(sandbox: Sandbox) -> None:
     code = ORPHAN.replace("sleep 8; true", "sleep 6 >/dev/null 2>&1 </dev/null &")
     sandbox.one_stack(code)
@@ -206,17 +201,7 @@ def _slow_git(sandbox: Sandbox) -> None:
     shim.chmod(0o755)
 
 
-@pytest.mark.parametrize(
-    "group",
-    [
-        pytest.param(False, id="to tfops"),
-        pytest.param(
-            True,
-            id="to the whole group",
-            marks=pytest.mark.xfail(strict=True, reason="git dies of it too, and that is told as `git.fetch`, exit 1"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("group", [False, True], ids=["to tfops", "to the whole group"])
 def test_ctrl_c_before_terraform_starts_is_an_interruption_too(sandbox: Sandbox, group: bool) -> None:
     sandbox.one_stack()
     _slow_git(sandbox)

@@ -118,7 +118,7 @@ resource "terraform_data" "guard" {
   lifecycle {
     precondition {
       condition = local.version == "never"
-      error_message = "these will not do: ${join(" ", nonsensitive([var.plain, var.environment, var.markup]))}"
+      error_message = "these will not do: ${nonsensitive("${var.plain} ${var.environment} ${var.markup}")}"
     }
   }
 }

@@ -46,11 +46,6 @@ def test_an_apply_ends_well_though_nobody_reads(sandbox: Sandbox, form: str) -> 
         assert sandbox.sync(expect=0).runs == {"dev": 0}, way
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a good run ends with 1 or 120: rich raises SystemExit(1) on a broken pipe, Python cannot flush at its end, "
-    "and sys.stdout or sys.stderr is None where the stream was closed (that one with a traceback)",
-)
 @pytest.mark.parametrize(
     "way",
     [
