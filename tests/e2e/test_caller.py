@@ -136,9 +136,6 @@ def test_a_name_that_is_no_branch_is_refused(any_branch: Sandbox, branch: str) -
     assert not list(any_branch.directory.rglob("pwned"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a newline in --branch ends in a traceback: pygit2.InvalidSpecError from Repository.remote"
-)
 def test_a_name_with_a_newline_is_refused_in_words(any_branch: Sandbox) -> None:
     assert any_branch.sync("--branch=a\nb").code in (1, 64)
 

@@ -252,10 +252,6 @@ def test_a_repository_without_a_remote_is_taken_as_it_is(make_sandbox: MakeSandb
     assert sandbox.sync(expect=0).outcomes == {"dev": "applied"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="terraform init refuses a workspace that does not exist yet beside others that do, so the second one fails",
-)
 def test_environments_that_share_a_backend_have_a_workspace_each(sandbox: Sandbox) -> None:
     place = sandbox.directory / "states"
     place.mkdir()

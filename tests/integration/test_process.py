@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tfops.adapters import process
+from tfops.adapters.lock import FileLock
 from tfops.adapters.process import Command, Ended, capture, run
+from tfops.errors import LockedError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 
@@ -194,7 +196,6 @@ class TestStop:
         start(python(PATIENT, place / "notes", 1.5, cwd=place), place, stop=stop)
         assert notes(place).count("SIGINT") == 1
 
-    @pytest.mark.xfail(strict=True, reason="it is sent a second SIGINT, on which Terraform exits and loses data")
     def test_when_a_line_cannot_be_taken_after_a_stop_there_is_still_one_signal(self, place):
         stop = threading.Event()
 
@@ -302,11 +303,6 @@ class TestParent:
         assert notes(place)[1:] == ["SIGINT", "end"]
 
     @linux
-    @pytest.mark.xfail(
-        strict=True,
-        reason="the kernel sends the parent-death signal once for every thread of tfops that ends before the last:"
-        " a killed tfops with several threads sends Terraform 2 to 5 SIGINTs, on which it exits and loses data",
-    )
     def test_when_tfops_is_killed_with_many_stacks_under_way_each_is_asked_to_stop_once(self, place):
         places = [place / str(number) for number in range(8)]
         for one in places:
@@ -326,8 +322,8 @@ class TestParent:
 
     def test_a_ctrl_c_in_our_terminal_does_not_reach_the_program_a_second_time(self, parent, place):
         """A terminal sends SIGINT to the whole group: Terraform would get one from it and one from us."""
-        assert os.getpgid(self.child(place)) == self.child(place) != os.getpgid(parent.pid)
-        assert os.getsid(self.child(place)) == self.child(place)
+        assert os.getpgid(self.child(place)) == self.child(place)
+        assert os.getsid(self.child(place)) != os.getsid(parent.pid)
 
     def test_a_reader_of_our_output_that_went_away_does_not_hurt_the_program(self, parent, place):
         parent.stdout.close()
@@ -338,22 +334,59 @@ class TestParent:
 
 
 class TestLauncher:
-    LAUNCHER = Path(process.LAUNCHER)
+    @pytest.fixture(autouse=True)
+    def held(self) -> Iterator[list[int]]:
+        """The ends of pipes that stand for a living tfops."""
+        self.descriptors: list[int] = []
+        yield self.descriptors
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
-    def launch(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        argv = [sys.executable, "-I", "-S", str(self.LAUNCHER), *arguments]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
+    def launch(self, *argv: str, alive: bool = True) -> "subprocess.Popen[bytes]":
+        """The launcher, watching a tfops that lives as long as this test, or that is dead already."""
+        watch, held = os.pipe()
+        self.descriptors += [watch, held] if alive else [watch]
+        if not alive:
+            os.close(held)
+        launcher = [sys.executable, "-I", "-S", str(process.LAUNCHER), str(watch), *argv]
+        return subprocess.Popen(launcher, pass_fds=[watch], start_new_session=True)
+
+    @pytest.mark.xfail(
+        strict=True,
+        reason="the SIGINT reaches the child between fork and the reset of its handlers, is noted by the launcher's own"
+        " handler there, and lost; being sent only once, it never comes again: the program runs on unseen",
+    )
+    def test_a_program_whose_tfops_is_already_dead_is_stopped_at_once(self):
+        """Several times, for it is a race; so is a Ctrl-C while the program starts."""
+        lost = 0
+        for _ in range(6):
+            begun = time.monotonic()
+            self.launch("sleep", "1", alive=False).wait(20)
+            lost += time.monotonic() - begun > 0.9
+        assert lost == 0
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_whatever_is_sent_to_it_however_often_is_one_gentle_signal(self, place, number):
+        started = self.launch(sys.executable, "-c", PATIENT, str(place / "notes"), "1.5")
+        wait_for(lambda: notes(place))
+        for _ in range(5):
+            started.send_signal(number)
+            time.sleep(0.05)
+        assert started.wait(20) == 0
+        assert notes(place)[1:] == ["SIGINT", "end"]
 
     @linux
-    def test_a_program_whose_tfops_is_already_dead_is_not_started(self, tmp_path):
-        done = self.launch("1", "touch", str(tmp_path / "started"))
-        assert done.returncode == 130
-        assert not (tmp_path / "started").exists()
+    def test_its_own_death_is_one_gentle_signal_too(self, place):
+        started = self.launch(sys.executable, "-c", PATIENT, str(place / "notes"), "1.5")
+        wait_for(lambda: notes(place))
+        started.kill()
+        started.wait()
+        wait_for(lambda: "end" in notes(place))
+        assert notes(place)[1:] == ["SIGINT", "end"]
 
-    def test_it_becomes_the_program_and_keeps_its_process_id(self):
-        argv = [sys.executable, "-I", "-S", str(self.LAUNCHER), str(os.getpid()), "sh", "-c", "echo $$"]
-        started = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-        assert int(started.communicate()[0]) == started.pid
+    @pytest.mark.parametrize(("end", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137), ("kill -2 $$", 130)])
+    def test_it_ends_as_the_program_did(self, end, code):
+        assert self.launch("sh", "-c", end).wait(20) == code
 
     def test_a_module_beside_the_code_is_not_loaded_in_place_of_the_standard_library(self, tmp_path):
         (tmp_path / "ctypes.py").write_text("raise SystemExit('loaded')")
@@ -361,19 +394,76 @@ class TestLauncher:
         assert (ended.code, (tmp_path / "out").read_text()) == (0, "fine\n")
 
 
-class TestInheritance:
-    def test_a_descriptor_that_is_passed_on_stays_open_in_the_program_and_no_other_does(self, place):
-        ours, theirs = os.pipe()
-        other, more = os.pipe()
+# A tfops in small that holds a lock; prints its launcher's process id.
+LOCKING_PARENT = """
+import os, sys, threading, time
+from pathlib import Path
+from tfops.adapters.lock import FileLock
+from tfops.adapters.process import Command, run
+place, source = Path(sys.argv[1]), sys.argv[2]
+with FileLock.hold(place / "lock") as lock:
+    what = Command(argv=(sys.executable, "-c", source, str(place / "notes"), "3"), env=dict(os.environ), cwd=place)
+    run(what, stdout=place / "out", stderr=place / "err", stop=threading.Event(), inherit=[lock.descriptor])
+"""
+
+
+class TestLocks:
+    @pytest.fixture
+    def parent(self, place: Path) -> Iterator["subprocess.Popen[bytes]"]:
+        found = subprocess.Popen([sys.executable, "-c", LOCKING_PARENT, str(place), PATIENT])
+        wait_for(lambda: notes(place))
+        yield found
+        found.kill()
+        found.wait()
+        wait_for(lambda: not is_alive(TestParent.child(place)))
+
+    @staticmethod
+    def is_free(place: Path) -> bool:
         try:
-            source = "import os; print(sorted(int(n) for n in os.listdir('/proc/self/fd')))"
-            start(python(source, cwd=place), place, inherit=[theirs])
-            found = eval((place / "out").read_text())
-            assert theirs in found
-            assert not {ours, other, more} & set(found[:4] if theirs > 3 else [])
+            with FileLock.hold(place / "lock", wait_seconds=0):
+                return True
+        except LockedError:
+            return False
+
+    def test_a_killed_tfops_does_not_free_the_lock_while_its_program_lives(self, parent, place):
+        parent.kill()
+        parent.wait()
+        time.sleep(0.3)
+        assert is_alive(TestParent.child(place))
+        assert not self.is_free(place)
+        wait_for(lambda: not is_alive(TestParent.child(place)))
+        wait_for(lambda: self.is_free(place))
+
+    @linux
+    @pytest.mark.xfail(
+        strict=True,
+        reason="the launcher alone holds it: `pkill -9 -f tfops` takes both, and another run begins beside Terraform",
+    )
+    def test_nor_does_a_launcher_that_is_killed_as_well(self, parent, place):
+        child = TestParent.child(place)
+        launcher = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
+        for pid in (parent.pid, launcher):
+            os.kill(pid, signal.SIGKILL)
+        parent.wait()
+        time.sleep(0.3)
+        assert is_alive(child)
+        assert not self.is_free(place)
+
+    def test_the_program_and_its_own_daemons_do_not_hold_it_for_ever(self, place):
+        """A process that a provisioner left behind would lock the stack until it is found."""
+        with FileLock.hold(place / "lock") as lock:
+            source = "import subprocess; print(subprocess.Popen(['sleep', '60'], close_fds=False, stdout=-3).pid)"
+            start(python(source, cwd=place), place, inherit=[lock.descriptor])
+        try:
+            assert self.is_free(place)
         finally:
-            for descriptor in (ours, theirs, other, more):
-                os.close(descriptor)
+            os.kill(int((place / "out").read_text()), signal.SIGKILL)
+
+    def test_a_program_is_given_no_descriptor_but_its_three_streams(self, place):
+        with FileLock.hold(place / "lock") as lock:
+            source = "import os; print([n for n in range(3, 64) if os.path.exists(f'/proc/self/fd/{n}')])"
+            start(python(source, cwd=place), place, inherit=[lock.descriptor])
+        assert (place / "out").read_text() == "[]\n"
 
 
 class TestCapture:

@@ -52,7 +52,7 @@ class Surroundings:
     inherit: tuple[int, ...] = ()
 
 
-def terraform_env(place: Surroundings, command: str) -> dict[str, str]:
+def terraform_env(place: Surroundings, command: str = "plan") -> dict[str, str]:
     """The environment Terraform sees. Variables that would change a plan unseen are left out (signing.md §4).
 
     `init` is not told the workspace: it refuses one that does not exist yet, which `plan` makes.

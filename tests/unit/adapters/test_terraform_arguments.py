@@ -43,7 +43,7 @@ DANGEROUS = (
 
 
 def seen(environ: dict[str, str], *pass_env: str) -> dict[str, str]:
-    return terraform_env(replace(PLACE, environ=environ, pass_env=pass_env))
+    return terraform_env(replace(PLACE, environ=environ, pass_env=pass_env), "plan")
 
 
 def test_terraform_sees_what_tfops_sets_and_nothing_of_an_empty_environment():
@@ -80,6 +80,13 @@ def test_what_tfops_sets_can_be_set_by_nobody_else(name):
 def test_no_variable_of_terraforms_own_passes_except_tokens(environ):
     passed = seen(environ).items() - OURS.items()
     assert all(name.startswith("TF_TOKEN_") for name, _ in passed)
+
+
+def test_init_is_not_told_the_workspace_which_need_not_exist_yet():
+    told = {command: "TF_WORKSPACE" in terraform_env(PLACE, command) for command in ("init", "plan", "apply", "show")}
+    assert told == {"init": False, "plan": True, "apply": True, "show": True}
+    environ = {"TF_WORKSPACE": "evil"}
+    assert "TF_WORKSPACE" not in terraform_env(replace(PLACE, environ=environ), "init")
 
 
 def test_a_person_is_told_which_variables_have_no_effect():
