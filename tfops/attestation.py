@@ -221,7 +221,7 @@ def binding_checks(plan: PlanPredicate, expected: Expected, purpose: Purpose) ->
 
 _WHY = {
     "fingerprint": "the code, its variables or what it depends on changed since the plan was made",
-    "state serial": "the state moved on since the plan was made: the plan is stale",
+    "state serial": "the plan is stale",
     "state lineage": "the state was replaced since the plan was made",
     "terraform": "another Terraform made the plan",
 }

@@ -141,6 +141,11 @@ def parse_config(text: str, path: str = "tfops.hcl") -> Config:
     return config
 
 
+def is_environment_name(name: str) -> bool:
+    """Whether an environment may be called so."""
+    return bool(_NAME.fullmatch(name)) and name not in _RESERVED_NAMES
+
+
 def bind(environment: Environment, *, name: str, branch: str, branch_slug: str) -> Environment:
     """`environment` for one branch: named `name`, and with plain text in the place of every template.
 

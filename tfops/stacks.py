@@ -336,11 +336,14 @@ _IDENTIFYING = {
 
 
 def _identity(kind: str, settings: Mapping[str, object]) -> str:
-    if kind == "pg":  # its address holds a password
-        connection = hashlib.sha256(str(settings.get("conn_str", "")).encode()).hexdigest()[:16]
+    if kind == "pg":
+        connection = re.sub(r"(//[^:/@]*):[^@]*@|password=\S+", r"\1@", str(settings.get("conn_str", "")))
         return f"pg:{connection}/{settings.get('schema_name', '')}"
-    names = _IDENTIFYING.get(kind, tuple(sorted(settings)))
+    names = _IDENTIFYING.get(kind, tuple(name for name in sorted(settings) if not _SECRET_NAME.search(name)))
     return f"{kind}:" + json.dumps({name: settings[name] for name in names if name in settings}, sort_keys=True)
+
+
+_SECRET_NAME = re.compile("password|passwd|secret|token|credential|private|access_key|sas", re.IGNORECASE)
 
 
 def shared_states(addresses: Mapping[str, StateAddress]) -> list[Problem]:

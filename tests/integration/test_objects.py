@@ -429,9 +429,6 @@ class TestDirectory:
         small.append("journal", b"2\n")
         assert small.get("journal") == b"1\n2\n"
 
-    @pytest.mark.xfail(
-        strict=True, reason="what Python's buffer still holds is written after the truncation, when the file is closed"
-    )
     def test_a_journal_keeps_only_whole_additions_of_a_few_pages_too(self, small):
         small.append("journal", b"1\n")
         self.fill(small.root.parent)

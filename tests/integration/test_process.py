@@ -351,11 +351,6 @@ class TestLauncher:
         launcher = [sys.executable, "-I", "-S", str(process.LAUNCHER), str(watch), *argv]
         return subprocess.Popen(launcher, pass_fds=[watch], start_new_session=True)
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="the SIGINT reaches the child between fork and the reset of its handlers, is noted by the launcher's own"
-        " handler there, and lost; being sent only once, it never comes again: the program runs on unseen",
-    )
     def test_a_program_whose_tfops_is_already_dead_is_stopped_at_once(self):
         """Several times, for it is a race; so is a Ctrl-C while the program starts."""
         lost = 0

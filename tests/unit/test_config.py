@@ -170,8 +170,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines():
             inside("  protect { max_destroy = 0 }"),
             "not_enforced",
             'tfops.hcl:4: environment "prod": "protect" is not enforced by this version of tfops',
-            "remove it, or wait for the version that enforces it: "
-            "a rule that is not enforced would be worse than none",
+            "remove it, or wait for the version that enforces it: a rule that is not enforced would be worse than none",
         ),
         (
             inside("  approval {\n    count = 1\n    codeowners = true\n  }"),
@@ -345,13 +344,9 @@ def test_a_key_that_this_version_does_not_enforce_is_refused_in_either_form(key)
         assert problem(inside(text)).code == "config.not_enforced"
 
 
-@pytest.mark.parametrize(
-    "name", ["audit", "state", "work", "trust", "locks", "", ".x", "-x", "a/b", "a b", "ä"]
-)
+@pytest.mark.parametrize("name", ["audit", "state", "work", "trust", "locks", "", ".x", "-x", "a/b", "a b", "ä"])
 def test_an_environment_needs_a_name_that_is_safe_and_free(name):
-    assert (
-        problem(f'environment "{name}" {{\n branch = "a"\n roots = ["."]\n}}').code == "config.invalid_value"
-    )
+    assert problem(f'environment "{name}" {{\n branch = "a"\n roots = ["."]\n}}').code == "config.invalid_value"
 
 
 @pytest.mark.parametrize("name", ["prod", "_x", "9", "eu-west-1.prod", "Prod_2"])
@@ -362,9 +357,7 @@ def test_a_usual_name_is_accepted(name):
 
 @pytest.mark.parametrize("root", ["/abs", "..", "a/../b", "../x", "", r"a\\b", r"a\nb"])
 def test_a_root_outside_the_repository_is_refused(root):
-    assert (
-        problem(f'environment "a" {{\n branch = "a"\n roots = ["{root}"]\n}}').code == "config.invalid_value"
-    )
+    assert problem(f'environment "a" {{\n branch = "a"\n roots = ["{root}"]\n}}').code == "config.invalid_value"
 
 
 @pytest.mark.parametrize(
@@ -383,10 +376,7 @@ def test_roots_are_a_list_of_different_literal_paths(roots):
 
 @pytest.mark.parametrize("branch", ["", "a b", "a..b", "/a", "a/", "-a", "a~1", "a.lock", "a[b]"])
 def test_a_branch_that_git_cannot_have_is_refused(branch):
-    assert (
-        problem(f'environment "a" {{\n branch = "{branch}"\n roots = ["."]\n}}').code
-        == "config.invalid_value"
-    )
+    assert problem(f'environment "a" {{\n branch = "{branch}"\n roots = ["."]\n}}').code == "config.invalid_value"
 
 
 @pytest.mark.parametrize(

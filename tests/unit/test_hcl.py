@@ -121,9 +121,7 @@ def test_duplicates_are_kept_with_their_lines():
     ]
 
 
-@pytest.mark.parametrize(
-    "text", ["b { x = 1, y = [1, 2] }", "b { x = 1  y = [1, 2] }", "b {\n x = 1\n y = [1,\n2]\n}"]
-)
+@pytest.mark.parametrize("text", ["b { x = 1, y = [1, 2] }", "b { x = 1  y = [1, 2] }", "b {\n x = 1\n y = [1,\n2]\n}"])
 def test_a_block_may_stand_on_one_line_with_several_attributes(text):
     (block,) = parse_body(text, "f.hcl").blocks
     assert [(attribute.name, attribute.value) for attribute in block.body.attributes] == [

@@ -370,7 +370,9 @@ FILES = st.fixed_dictionaries(
     optional={
         **{f"{directory}/f.json": st.just("") for directory in DIRECTORIES},
         **{
-            f"{directory}/l": st.sampled_from(["..", "f.json", posixpath.relpath("m/b", directory), "l", "none"]).map(Symlink)
+            f"{directory}/l": st.sampled_from(["..", "f.json", posixpath.relpath("m/b", directory), "l", "none"]).map(
+                Symlink
+            )
             for directory in DIRECTORIES
         },
     },

@@ -48,9 +48,7 @@ def test_a_version_is_allowed_as_terraform_would_allow_it(constraints, version, 
     assert parse_constraints(constraints).allows(version) is allowed
 
 
-@pytest.mark.parametrize(
-    "text", ["", ",", "1.11,", "=> 1", "~ 1", "latest", "1.x", ">= ", "1..2", "^1.2", "1.2.3-"]
-)
+@pytest.mark.parametrize("text", ["", ",", "1.11,", "=> 1", "~ 1", "latest", "1.x", ">= ", "1..2", "^1.2", "1.2.3-"])
 def test_what_is_no_constraint_is_refused_by_its_text(text):
     with pytest.raises(ValueError, match="is not a version constraint"):
         parse_constraints(text)

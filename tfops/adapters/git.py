@@ -112,11 +112,29 @@ class Repository:
         spec = f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}"
         code, output = self._run("fetch", "--no-tags", "--quiet", "--end-of-options", remote, spec)
         if code:
-            raise FailedError(
+            raise self._missing_there(remote, branch) or FailedError(
                 f"cannot fetch {branch} from {remote}: {output}",
                 code="git.fetch",
                 hint="check the branch's name, the network and the credentials: the same `git fetch` must work",
             )
+
+    def _missing_there(self, remote: str, branch: str) -> UsageError | None:
+        """Why a branch cannot be fetched from a remote that answers; None where it does not."""
+        code, listed = self._run("ls-remote", "--heads", "--", remote)
+        heads = [line.partition("refs/heads/")[2] for line in listed.splitlines() if "refs/heads/" in line]
+        if code or branch in heads:
+            return None
+        if not heads:
+            return UsageError(
+                f"{remote} has no commit yet",
+                code="git.unborn",
+                hint=f"push something first: git push -u {remote} {branch}",
+            )
+        return UsageError(
+            f"there is no branch {branch!r} at {remote}",
+            code="git.no_branch",
+            hint="branches there: " + ", ".join(sorted(heads)[:10]),
+        )
 
     def unshallow(self, branch: str) -> None:
         """Fetch the history a shallow clone lacks; raises FailedError `git.fetch`."""
@@ -226,12 +244,12 @@ class Repository:
     def _run(self, *arguments: str) -> tuple[int, str]:
         command = Command(argv=("git", *arguments), env=self._env, cwd=self.directory)
         try:
-            code, _, error = capture(command, timeout_seconds=FETCH_TIMEOUT_SECONDS)
+            code, output, error = capture(command, timeout_seconds=FETCH_TIMEOUT_SECONDS)
         except TimeoutError as late:
             return 1, str(late)
         except FileNotFoundError:
             return 127, "the git program is not on PATH"
-        return code, error.decode(errors="replace").strip()
+        return code, (error if code else output).decode(errors="replace").strip()
 
     def _no_branch(self, branch: str) -> UsageError:
         if self._repo.is_empty or self._repo.head_is_unborn:

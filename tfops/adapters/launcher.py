@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1
 SIGNALLED = 128
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 GRACE_SECONDS = 0.2
 
 
@@ -41,7 +42,7 @@ def _wake_on_signals() -> int:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: None)
     return reading
 
@@ -49,11 +50,16 @@ def _wake_on_signals() -> int:
 def _start(program: list[str]) -> int:
     launcher = os.getpid()
     prctl = _prctl()
+    # Until the child has its own handlers a signal would run ours in it, and be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return child
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.setpgid(0, 0)
     prctl(launcher)
     os.closerange(3, 1 << 20)

@@ -96,9 +96,11 @@ def _acquire(
 
 def _sign_in(descriptor: int, holder: dict[str, object] | None) -> None:
     # Only words for people: who holds the lock is decided by the operating system alone.
+    if holder is None:
+        return
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder or {}).encode(), 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
 
 def who_holds(path: Path) -> str:

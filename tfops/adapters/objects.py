@@ -9,6 +9,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
@@ -95,11 +96,10 @@ class DirectoryObjects:
         with self._explained("write", key):
             private_directory(path.parent)
             descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
                 size = os.fstat(descriptor).st_size
                 try:
-                    file.write(data)
-                    file.flush()
+                    _write_all(file, data)
                     os.fsync(descriptor)
                 except OSError:
                     os.ftruncate(descriptor, size)  # whole additions only
@@ -172,6 +172,11 @@ _HINTS = {
     errno.EPERM: "run as the owner of the store, or give this user read and write access to it",
     errno.EROFS: "the store lies on a read-only file system: remount it, or name another path in tfops.hcl",
 }
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    while data:
+        data = data[file.write(data) :]
 
 
 def _sync_directory(directory: Path) -> None:

@@ -34,6 +34,9 @@ def _text(found: Diagnosis) -> object:
 
     from tfops.report.tables import findings_table, lines
 
-    rows = ((f.ok, f.warning, f.name, f.detail, f.hint) for f in found.findings)
+    rows = (
+        (f.ok, f.warning, f.name, f.detail if f.ok or f.warning else "see below", f.hint if f.warning else "")
+        for f in found.findings
+    )
     verdict = "ready" if found.exit_code is Exit.OK else "not ready, see below"
     return lines(findings_table(rows), Text(""), Text(verdict))

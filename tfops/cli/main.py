@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -95,6 +96,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a document is UTF-8 in every locale; what is no text is escaped
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     code = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: how it ended does not change any more
     for stream in (sys.stdout, sys.stderr):
         _flush(stream)
     sys.exit(int(code))

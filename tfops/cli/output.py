@@ -159,8 +159,14 @@ def _print(stream: TextIO | None, parts: list[Any]) -> None:
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:  # closed before we started
         return
+    # UTF-8 in every locale; what is no text at all (a file name's odd bytes) is escaped, never fatal.
+    data = text.encode("utf-8", "backslashreplace")
     with contextlib.suppress(OSError, ValueError):
-        stream.write(text)
+        stream.flush()
+        if hasattr(stream, "buffer"):
+            stream.buffer.write(data)
+        else:
+            stream.write(data.decode())
         stream.flush()
 
 

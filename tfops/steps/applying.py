@@ -102,9 +102,15 @@ def apply_plan(
         on_line=journal.write,
         on_wait=lambda: session.say(stack, "terraform is still stopping: it finishes what is under way"),
     )
+    journal.flush()
     error = _error(work, ended, secrets)
     rescue(session, work.surveyed, work.terraform.place.root)
     return _record(session, work, artifact, fingerprint, before, started_on, error, given_plan_id)
+
+
+# What recovery needs is on the disk at once; what a provisioner prints may wait for company.
+_DECISIVE = frozenset({"apply_start", "apply_complete", "apply_errored", "diagnostic", "change_summary"})
+HELD_LINES = 50
 
 
 class _Journal:
@@ -115,6 +121,13 @@ class _Journal:
         self._stack = stack
         self._plan_id = plan_id
         self._secrets = secrets
+        self._held: list[bytes] = []
+
+    def flush(self) -> None:
+        """Bring what is held back to the disk."""
+        if self._held:
+            self._session.store.journal(self._stack, self._plan_id, b"".join(self._held))
+            self._held.clear()
 
     def write(self, line: bytes) -> None:
         """Journal one line of Terraform's output."""
@@ -125,7 +138,9 @@ class _Journal:
         if not isinstance(event, dict):
             return
         redacted = redact_event(event, self._secrets)
-        self._session.store.journal(self._stack, self._plan_id, json.dumps(redacted).encode() + b"\n")
+        self._held.append(json.dumps(redacted).encode() + b"\n")
+        if event.get("type") in _DECISIVE or len(self._held) >= HELD_LINES:
+            self.flush()
         if event.get("type") in ("apply_progress", "apply_complete", "apply_errored", "provision_progress"):
             self._session.say(self._stack, str(redacted.get("@message", "")))
 

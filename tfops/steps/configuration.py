@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tfops import __version__, checks, hcl, schema, syntax
+from tfops import __version__, checks, hcl, schema, syntax, versions
 from tfops import config as config_values
 from tfops.config import Config, parse_config
 from tfops.dsse import public_key
@@ -59,7 +59,7 @@ def remembered_config(data: bytes, cache: Path) -> Config:
 
 def _parser_version() -> str:
     """Changes with every change of the code that reads configurations, so that no memory outlives its meaning."""
-    sources = (Path(module.__file__ or "") for module in (config_values, checks, schema, hcl, syntax))
+    sources = (Path(module.__file__ or "") for module in (config_values, checks, schema, hcl, syntax, versions))
     stamps = [str(source.stat().st_mtime_ns) for source in sources]
     return hashlib.sha256(" ".join([__version__, *stamps]).encode()).hexdigest()[:12]
 

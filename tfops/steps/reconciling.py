@@ -71,6 +71,14 @@ def _check_first(stack: StackRun, state: Snapshot) -> None:
             '--reason "…"',
             stack=stack.id,
         )
+    made = [r.address for d in deployments for r in d.record.resources if r.ok and r.action == "create"]
+    if made and not state.exists:
+        raise VerificationError(
+            f"{stack.id}: an earlier apply made {', '.join(made[:3])}{' …' if made[3:] else ''}, and there is no state",
+            code="state.missing",
+            hint=f'restore the state; if nothing of it exists: tfops recover {stack.id} --adopt-state --reason "…"',
+            stack=stack.id,
+        )
     if not state.exists and not stack.options.as_new:
         refuse_look_alike(session, stack.surveyed, stack.live)
 

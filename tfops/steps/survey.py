@@ -2,7 +2,6 @@
 
 import hashlib
 import posixpath
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from tfops.stacks import (
 )
 from tfops.steps.opening import Session
 from tfops.steps.reads import with_reads
-from tfops.steps.state import LocalState, Snapshot, local, managed
+from tfops.steps.state import LocalState, local, managed
 from tfops.steps.store import state_name
 from tfops.steps.surveyed import Surveyed
 from tfops.tree import Entry
@@ -46,9 +45,13 @@ def survey(session: Session) -> dict[str, Surveyed]:
     return with_reads(found)
 
 
-def fingerprint_of(session: Session, surveyed: Surveyed, after: Mapping[str, Snapshot]) -> Fingerprint:
-    """The stack's inputs at this moment. `after` are the states of the stacks it reads."""
+def fingerprint_of(session: Session, surveyed: Surveyed) -> Fingerprint:
+    """The stack's inputs at this moment.
+
+    The states it reads count as their stacks' heads have them: a state file may be half-written just now.
+    """
     program = session.program
+    heads = {name: session.store.head(name, session.keys) for name in surveyed.stack.reads}
     return fingerprint(
         surveyed.stack,
         surveyed.inputs,
@@ -56,7 +59,10 @@ def fingerprint_of(session: Session, surveyed: Surveyed, after: Mapping[str, Sna
         terraform=f"{program.product} {program.version}",
         environ=session.caller.environ,
         digest_key=session.store.digest_key,
-        after={name: f"{state.lineage} {state.serial}" for name, state in after.items()},
+        after={
+            name: f"{head.record.state.lineage} {head.record.state.serial}" if head else "never deployed"
+            for name, head in heads.items()
+        },
         cli_config=_cli_config_digest(surveyed),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tfops.adapters.git import materialise
-from tfops.adapters.lock import FileLock
+from tfops.adapters.lock import FileLock, private_directory
 from tfops.adapters.terraform import Surroundings, Terraform, init_argv
 from tfops.concealment import Secrets
 from tfops.errors import FailedError, VerificationError
@@ -47,7 +47,8 @@ def workplace(
     session: Session, surveyed: Surveyed, *, purpose: str, inherit: tuple[int, ...] = ()
 ) -> Iterator[Workplace]:
     """Lock and fill the work directory of a stack. `inherit` are further locks Terraform must keep."""
-    place = session.caller.cache / session.store.id / quote(surveyed.id, safe="@") / purpose
+    place = session.caller.cache / session.store.id / quote(surveyed.id, safe="@", errors="surrogateescape") / purpose
+    _make_private(surveyed, place)
     with FileLock.hold(
         place / "lock",
         holder=session.holder,
@@ -72,6 +73,22 @@ def workplace(
             _forget_output(place / "out")
 
 
+def _make_private(surveyed: Surveyed, place: Path) -> None:
+    try:
+        private_directory(place)
+    except OSError as error:
+        raise _unwritable(surveyed, place, error) from error
+
+
+def _unwritable(surveyed: Surveyed, place: Path, error: OSError) -> FailedError:
+    return FailedError(
+        f"{surveyed.id}: cannot write its work directory {place}: {error.strerror}",
+        code="work.io",
+        hint="give this user access and space there, or point XDG_CACHE_HOME elsewhere",
+        stack=surveyed.id,
+    )
+
+
 def _fill(session: Session, surveyed: Surveyed, place: Path) -> None:
     try:
         rescue(session, surveyed, place / "tree" / surveyed.stack.root)
@@ -86,12 +103,7 @@ def _fill(session: Session, surveyed: Surveyed, place: Path) -> None:
         if surveyed.local_state is not None and surveyed.address.kind == "managed":
             surveyed.local_state.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise FailedError(
-            f"{surveyed.id}: cannot write its work directory {place}: {error.strerror}",
-            code="work.io",
-            hint="free space there, or point XDG_CACHE_HOME elsewhere",
-            stack=surveyed.id,
-        ) from error
+        raise _unwritable(surveyed, place, error) from error
 
 
 def _cli_config(surveyed: Surveyed, place: Path) -> Path:

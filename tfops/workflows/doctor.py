@@ -56,13 +56,13 @@ def doctor(caller: Caller, *, branch: str | None) -> Diagnosis:
 
 def _checks(session: Session) -> list[tuple[str, Callable[[], str]]]:
     return [
-        ("configuration", lambda: f"{len(session.config.environments)} environments, {session.revision}"),
+        ("configuration", lambda: f"environments: {len(session.config.environments)}, at {session.revision}"),
         ("terraform", lambda: _terraform(session)),
         ("store", lambda: f"{session.store.id[:12]} at {session.store_root}"),
         ("store is writable", lambda: _write_something(session)),
         ("runner keys", lambda: ", ".join(sorted(session.keys)) or "none"),
         ("signing key", lambda: f'runner "{session.runner}"'),
-        ("stacks", lambda: f"{len(survey(session))} stacks"),
+        ("stacks", lambda: ", ".join(survey(session))),
         ("heads", lambda: _heads(session)),
     ]
 

@@ -1,13 +1,13 @@
 """`tfops init`: tfops.hcl, a store, a signing key, .gitignore entries. Makes what is missing, changes nothing else."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfops.adapters import keys as key_files
 from tfops.adapters.git import Repository
 from tfops.adapters.objects import DirectoryObjects
-from tfops.config import Config, LocalStore, parse_config
+from tfops.config import Config, LocalStore, is_environment_name, parse_config
+from tfops.configuration_text import first_configuration, with_runner, with_signing_key, with_store_id
 from tfops.dsse import public_key
 from tfops.errors import ConfigError, FailedError
 from tfops.hcl import decode
@@ -68,7 +68,7 @@ class _Work:
     def configuration(self, store_path: str | None) -> Config:
         """The configuration in the working tree; a first one is written where there is none."""
         if not self._file.exists():
-            text = first_configuration(self._directory, self.branch, store_path)
+            text = first_configuration(environments_in(self._directory), self.branch, store_path)
             self._write(self._file, text)
             self.made.append(f"{CONFIG_NAME}: {_what_was_found(self._directory)}")
         return self._read()
@@ -99,7 +99,7 @@ class _Work:
             key_files.generate(path, passphrase=passphrase)
             self.made.append(f"signing key {path} (keep it; it never enters the repository)")
         if config.signing_key is None:
-            self._write(self._file, f'{self._text().rstrip()}\n\nsigning {{\n  key = "{uri}"\n}}\n')
+            self._write(self._file, with_signing_key(self._text(), uri))
         self._trust(config, path, passphrase or self._caller.key_passphrase)
         return path
 
@@ -137,7 +137,7 @@ class _Work:
         return parse_config(decode(self._file.read_bytes(), CONFIG_NAME), CONFIG_NAME)
 
     def _text(self) -> str:
-        return self._file.read_text()
+        return self._file.read_text().removeprefix("\ufeff")
 
     def _write(self, file: Path, text: str) -> None:
         try:
@@ -156,16 +156,8 @@ def _new_store_at_its_id(caller: Caller) -> str:
     return create_store(DirectoryObjects(caller.state_home / store_id), store_id)
 
 
-def first_configuration(directory: Path, branch: str, store_path: str | None) -> str:
-    """A tfops.hcl for the root modules that are there: environments/<name>, else the repository's root."""
-    names = _environments(directory)
-    blocks = [_environment(name, branch, root) for name, root in names.items()]
-    store = f'store "local" {{\n  path = "{store_path}"\n}}\n' if store_path else 'store "local" {}\n'
-    return "# What tfops does with this repository: docs/configuration.md\n\n" + store + "\n" + "\n".join(blocks)
-
-
 def _what_was_found(directory: Path) -> str:
-    names = _environments(directory)
+    names = environments_in(directory)
     if names != {"main": "."}:
         return f"the environments {', '.join(names)}, as found in environments/"
     if active_files([file.name for file in directory.iterdir()]):
@@ -173,46 +165,11 @@ def _what_was_found(directory: Path) -> str:
     return "no Terraform code was found: put it into the repository's root, or correct `roots`"
 
 
-def _environments(directory: Path) -> dict[str, str]:
+def environments_in(directory: Path) -> dict[str, str]:
+    """The root modules a first configuration names: environments/<name>, else the repository's root."""
     found = {
         path.name: f"environments/{path.name}"
         for path in sorted((directory / "environments").glob("*"))
-        if path.is_dir() and active_files([file.name for file in path.iterdir()])
+        if is_environment_name(path.name) and path.is_dir() and active_files([file.name for file in path.iterdir()])
     }
     return found or {"main": "."}
-
-
-def _environment(name: str, branch: str, root: str) -> str:
-    return (
-        f'environment "{name}" {{\n'
-        f'  branch = "{branch}"\n'
-        f'  roots  = ["{root}"]\n'
-        "  approval {\n"
-        "    count = 0 # merged is approved; without this block nothing is applied automatically\n"
-        "  }\n"
-        "}\n"
-    )
-
-
-def with_store_id(text: str, store_id: str) -> str:
-    """The configuration with the store's id written into its store block (a block is added where there is none)."""
-    line = f'id = "{store_id}"'
-    pattern = re.compile(r'^(?P<open>\s*store\s+"local"\s*\{)(?P<rest>[^\n]*)$', re.MULTILINE)
-    found = pattern.search(text)
-    if not found:
-        return f'{text.rstrip()}\n\nstore "local" {{\n  {line}\n}}\n'
-    rest = found["rest"].strip()
-    inside = f"\n  {line}\n" + (
-        f"  {rest.removesuffix('}').strip()}\n}}" if rest.removesuffix("}").strip() else "}" if rest else ""
-    )
-    body = inside if rest else f"\n  {line}"
-    return text[: found.start()] + found["open"] + body + text[found.end() :]
-
-
-def with_runner(text: str, name: str, public_key_path: str) -> str:
-    """The configuration with one more trusted runner."""
-    runner = f'  runner "{name}" {{\n    public_key = "{public_key_path}"\n  }}\n'
-    found = re.search(r"^trust\s*\{[^\n]*\n", text, re.MULTILINE)
-    if found:
-        return text[: found.end()] + runner + text[found.end() :]
-    return f"{text.rstrip()}\n\ntrust {{\n{runner}}}\n"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tfops.adapters.lock import FileLock
 from tfops.attestation import Purpose
 from tfops.dangers import Danger
 from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
@@ -14,10 +15,12 @@ from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.state import Snapshot, check_integrity
-from tfops.steps.store import STATEMENT
+from tfops.steps.store import STATEMENT, lock_name
 from tfops.steps.survey import fingerprint_of, survey
-from tfops.steps.surveyed import Surveyed, snapshot
+from tfops.steps.surveyed import Surveyed
 from tfops.steps.workplace import Workplace, current_state, initialise, workplace
+
+LOCK_WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ def plan(session: Session, names: tuple[str, ...], *, out: Path | None, jobs: in
     _ = session.store, session.signer  # refuse before anything runs
     schedule: Schedule[StackPlan] = Schedule(
         dict.fromkeys(chosen, ()),
-        work=lambda name: _plan_stack(session, everything, chosen[name], out),
+        work=lambda name: _plan_stack(session, chosen[name], out),
         skip=lambda name, blocker: StackPlan(stack=name, verdict="unknown"),
         is_good=lambda stack: True,
     )
@@ -66,12 +69,10 @@ def plan(session: Session, names: tuple[str, ...], *, out: Path | None, jobs: in
     return Plans(revision=str(session.revision), stacks=tuple(done[name] for name in chosen))
 
 
-def _plan_stack(
-    session: Session, everything: Mapping[str, Surveyed], surveyed: Surveyed, out: Path | None
-) -> StackPlan:
+def _plan_stack(session: Session, surveyed: Surveyed, out: Path | None) -> StackPlan:
     try:
         with workplace(session, surveyed, purpose="plan") as work:
-            return _planned(session, everything, surveyed, work, out)
+            return _planned(session, surveyed, work, out)
     except TfopsError as error:
         session.say(surveyed.id, f"failed [{error.problems[0].code}]")
         return StackPlan(
@@ -85,13 +86,12 @@ def _plan_stack(
 
 def _planned(
     session: Session,
-    everything: Mapping[str, Surveyed],
     surveyed: Surveyed,
     work: Workplace,
     out: Path | None,
 ) -> StackPlan:
-    states = {name: snapshot(everything[name]) or Snapshot() for name in surveyed.stack.reads}
-    fingerprint = fingerprint_of(session, surveyed, states)
+    _wait_for_applies(session, surveyed)
+    fingerprint = fingerprint_of(session, surveyed)
     initialise(session, work)
     state = current_state(session, work)
     refuse_errored(session, surveyed.id)
@@ -106,6 +106,17 @@ def _planned(
     session.store.put_plan(surveyed.id, artifact.id, artifact.files, artifact.envelope)
     place = write_artifact(artifact, out / surveyed.id) if out else None
     return _line(session, surveyed, work, planned, artifact, place)
+
+
+def _wait_for_applies(session: Session, surveyed: Surveyed) -> None:
+    # Not held while planning: a plan keeps nobody waiting. But while an apply writes a state, it may look empty.
+    with FileLock.hold(
+        session.store_root / lock_name(surveyed.id),
+        wait_seconds=LOCK_WAIT_SECONDS,
+        stop=session.caller.stop,
+        on_wait=lambda who: session.say(surveyed.id, f"waiting for the apply of {who}"),
+    ):
+        pass
 
 
 def _refuse_torn(session: Session, work: Workplace, before: Snapshot) -> None:

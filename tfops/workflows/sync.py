@@ -7,14 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfops.adapters.lock import FileLock
-from tfops.errors import Exit, FailedError, InterruptedRunError, LockedError, TfopsError, UsageError, most_serious
+from tfops.errors import (
+    Exit,
+    FailedError,
+    InterruptedRunError,
+    LockedError,
+    TfopsError,
+    UsageError,
+    VerificationError,
+    most_serious,
+)
 from tfops.steps.forward import check_forward
 from tfops.steps.opening import Session, now
 from tfops.steps.orphans import Orphan, orphans
 from tfops.steps.outcome import GOOD, Options, Outcome, StackRun, StackSync
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
-from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import lock_name
 from tfops.steps.survey import fingerprint_of, survey
 from tfops.steps.surveyed import Surveyed, snapshot
@@ -84,7 +92,7 @@ def _sync_stack(
             surveyed=surveyed,
             live=everything,
             options=options,
-            fingerprint=fingerprint_of(session, surveyed, _states_read(session, everything, surveyed)),
+            fingerprint=fingerprint_of(session, surveyed),
             head=session.store.head(surveyed.id, session.keys),
             started_on=now(),
         )
@@ -102,6 +110,8 @@ def _story(stack: StackRun) -> StackSync:
         return stack.result(Outcome.CONVERGED)
     if session.caller.stop.is_set():
         raise InterruptedRunError(f"{stack.id}: stopped before it began", code="run.interrupted", hint="run it again")
+    if not options.dry_run:
+        _ = session.signer  # a missing key is told before anything is planned
     with _stack_lock(stack) as lock:
         stack.head = session.store.head(stack.id, session.keys)
         if _is_converged(stack):  # another run did it while we waited
@@ -122,28 +132,19 @@ def _is_converged(stack: StackRun) -> bool:
     """Step 2 of DESIGN.md §5: the same inputs as the head's and the same state: no Terraform is started."""
     if stack.head is None or stack.options.replan or stack.options.given is not None:
         return False
-    state = snapshot(stack.surveyed)
+    try:
+        state = snapshot(stack.surveyed)
+    except VerificationError:
+        return False  # somebody may be writing it at this moment: it is judged under the lock
     if state is None:
         return False
     record = stack.head.record
-    check_integrity(stack.id, record, state)
     same_state = (record.state.lineage, record.state.serial, record.state_sha256) == (
         state.lineage,
         state.serial,
         state.sha256,
     )
     return same_state and record.fingerprint == stack.fingerprint.digest
-
-
-def _states_read(session: Session, everything: Mapping[str, Surveyed], surveyed: Surveyed) -> dict[str, Snapshot]:
-    states = {}
-    for name in surveyed.stack.reads:
-        state = snapshot(everything[name])
-        if state is None:
-            head = session.store.head(name, session.keys)
-            state = Snapshot(lineage=head.record.state.lineage, serial=head.record.state.serial) if head else Snapshot()
-        states[name] = state
-    return states
 
 
 @contextlib.contextmanager
