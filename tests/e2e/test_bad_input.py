@@ -45,9 +45,10 @@ def test_a_branch_that_is_mapped_to_nothing_names_those_that_are(sandbox: Sandbo
 
 def test_a_branch_that_does_not_exist(sandbox: Sandbox) -> None:
     sandbox.one_stack()
-    result = sandbox.sync("--branch", "nowhere", expect=1)
-    assert result.errors == ["git.fetch"]
+    result = sandbox.sync("--branch", "nowhere", expect=64)
+    assert result.errors == ["git.no_branch"]
     assert "nowhere" in result.messages
+    assert "main" in result.messages
 
 
 def test_no_configuration_at_all(sandbox: Sandbox) -> None:

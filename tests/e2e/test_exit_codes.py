@@ -57,7 +57,7 @@ CASES: dict[str, tuple[int, Callable[[Sandbox], tuple[str, ...]]]] = {
     "0 doctor": (0, lambda _: ("doctor",)),
     "1 a Terraform error": (1, lambda _: ("sync", "--branch", "broken")),
     "1 a plan that fails": (1, lambda _: ("plan", "--branch", "broken")),
-    "1 a branch that cannot be fetched": (1, lambda _: ("sync", "--branch", "no-such")),
+    "64 a branch that the remote lacks": (64, lambda _: ("sync", "--branch", "no-such")),
     "2 changes are pending in a plan": (2, lambda _: ("plan", "--branch", "sleepy")),
     "2 changes are pending in a dry run": (2, lambda _: ("sync", "--dry-run", "--branch", "sleepy")),
     "3 approvals are missing": (3, lambda _: ("sync", "--branch", "gated")),

@@ -73,11 +73,6 @@ def test_syncs_of_different_stacks_do_not_wait_for_each_other(sandbox: Sandbox) 
 MANY = 'resource "terraform_data" "a" {\n  count = 60\n  input = "VERSION ' + "x" * 3000 + '"\n}\n'
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the state is read before the lock is held: while another run applies, Terraform's local backend leaves the "
-    "file empty most of the time, and that is told as state.missing, exit 5, with the advice to adopt it",
-)
 @pytest.mark.parametrize("words", [("sync", "--lock-wait", "0"), ("plan",)], ids=["sync", "plan"])
 def test_who_comes_while_another_run_writes_the_state_does_not_take_it_for_lost(
     sandbox: Sandbox, words: tuple[str, ...]

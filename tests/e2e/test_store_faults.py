@@ -112,7 +112,6 @@ def test_a_store_that_may_not_be_read(sandbox: Sandbox) -> None:
         sandbox.store.chmod(0o700)
 
 
-@pytest.mark.xfail(strict=True, reason="ends in a traceback: PermissionError from terraform._identify, code `bug`")
 def test_a_cache_that_may_not_be_written_is_named(sandbox: Sandbox) -> None:
     before = _without_the_powers_of_root()
     sandbox.one_stack()

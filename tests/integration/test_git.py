@@ -252,10 +252,11 @@ class TestFetching:
         upstream.git("branch", "preview")
         clone = upstream.clone(tmp_path / "clone")
         upstream.git("branch", "-D", "preview")
-        with pytest.raises(FailedError) as refused:
+        with pytest.raises(UsageError) as refused:
             clone.open().fetch("origin", "preview")
-        assert refused.value.problems[0].code == "git.fetch"
+        assert refused.value.problems[0].code == "git.no_branch"
         assert "preview" in str(refused.value)
+        assert "main" in refused.value.problems[0].hint
 
     def test_a_remote_out_of_reach_says_what_git_said(self, upstream, tmp_path):
         clone = upstream.clone(tmp_path / "clone")

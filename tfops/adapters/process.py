@@ -47,9 +47,11 @@ def run(
     stop: threading.Event,
     inherit: Sequence[int] = (),
     on_line: Callable[[bytes], None] = lambda line: None,
+    on_pause: Callable[[], None] = lambda: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run to the end. Every complete line of stdout goes to `on_line` while the program runs.
+    """Run to the end. Every complete line of stdout goes to `on_line` while the program runs; `on_pause` follows when
+    all that came so far was handed on.
 
     `inherit` are descriptors (locks) that stay open for as long as the program lives, whatever becomes of us. When
     `stop` is set the program gets one SIGINT; `on_wait` is called every 30 s it then still takes.
@@ -66,14 +68,19 @@ def run(
             pass_fds=(watch, *inherit),
         )
         lines = _Lines(on_line)
+
+        def tick() -> None:
+            lines.feed(reader.read())
+            on_pause()
+
         try:
-            stopped = _wait(child, lambda: lines.feed(reader.read()), stop, on_wait)
+            stopped = _wait(child, tick, stop, on_wait)
         except BaseException:
             # Whatever broke on our side (a full store): the program is never left running unseen.
             child.send_signal(signal.SIGINT)
             child.wait()
             raise
-        lines.feed(reader.read())
+        tick()
     return Ended(code=_code(child.returncode), stopped=stopped)
 
 

@@ -128,6 +128,7 @@ class Terraform:
         *,
         name: str,
         on_line: Callable[[bytes], None] = lambda line: None,
+        on_pause: Callable[[], None] = lambda: None,
         on_wait: Callable[[], None] = lambda: None,
     ) -> Ended:
         """Start `terraform ARGUMENTS` in the root module; its output lies in `stdout(name)` and `stderr(name)`.
@@ -151,6 +152,7 @@ class Terraform:
             stop=self._stop,
             inherit=self.place.inherit,
             on_line=on_line,
+            on_pause=on_pause,
             on_wait=on_wait,
         )
 

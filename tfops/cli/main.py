@@ -96,7 +96,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a document is UTF-8 in every locale; what is no text is escaped
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     code = run(sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: how it ended does not change any more
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it is over: how it ended does not change any more
     for stream in (sys.stdout, sys.stderr):
         _flush(stream)
     sys.exit(int(code))

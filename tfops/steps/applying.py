@@ -100,17 +100,16 @@ def apply_plan(
         apply_argv(verified),
         name="apply",
         on_line=journal.write,
+        on_pause=journal.flush,
         on_wait=lambda: session.say(stack, "terraform is still stopping: it finishes what is under way"),
     )
-    journal.flush()
     error = _error(work, ended, secrets)
     rescue(session, work.surveyed, work.terraform.place.root)
     return _record(session, work, artifact, fingerprint, before, started_on, error, given_plan_id)
 
 
-# What recovery needs is on the disk at once; what a provisioner prints may wait for company.
+# What recovery needs is on the disk at once; what a provisioner prints goes there a moment later, all together.
 _DECISIVE = frozenset({"apply_start", "apply_complete", "apply_errored", "diagnostic", "change_summary"})
-HELD_LINES = 50
 
 
 class _Journal:
@@ -139,7 +138,7 @@ class _Journal:
             return
         redacted = redact_event(event, self._secrets)
         self._held.append(json.dumps(redacted).encode() + b"\n")
-        if event.get("type") in _DECISIVE or len(self._held) >= HELD_LINES:
+        if event.get("type") in _DECISIVE:
             self.flush()
         if event.get("type") in ("apply_progress", "apply_complete", "apply_errored", "provision_progress"):
             self._session.say(self._stack, str(redacted.get("@message", "")))
