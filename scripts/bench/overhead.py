@@ -1,6 +1,6 @@
 """tfops against plain Terraform, in the same run, on the same code: prints ratios, counts of processes and bytes.
 
-    .venv/bin/python scripts/bench/overhead.py [RESOURCES] [ROUNDS]
+.venv/bin/python scripts/bench/overhead.py [RESOURCES] [ROUNDS]
 """
 
 import os
@@ -96,9 +96,7 @@ class Bench:
         for number in range(1, rounds + 1):
             self.code(number)
             self.commit()
-            change.append(
-                (self.timed(lambda: self.tfops("sync", "--jobs", "1")), self.timed(self.terraform_change))
-            )
+            change.append((self.timed(lambda: self.tfops("sync", "--jobs", "1")), self.timed(self.terraform_change)))
         print(f"{len(STACKS)} stacks of {self.resources} resources, {rounds} rounds, medians")
         self.line("nothing to do", noop)
         self.line("everything changes (one at a time)", change)

@@ -272,9 +272,7 @@ def test_an_age_is_compared_across_time_zones():
 def test_a_check_says_what_was_found_what_is_here_and_why():
     stale = msgspec.structs.replace(EXPECTED, state=msgspec.structs.replace(PLAN.state, serial=9))
     (check,) = [check for check in binding_checks(PLAN, stale, Purpose.SYNC) if not check.ok]
-    assert check.detail == (
-        "the plan is for 7, this is 9; the plan is stale"
-    )
+    assert check.detail == ("the plan is for 7, this is 9; the plan is stale")
 
 
 @given(PLANS, st.sampled_from(Purpose), TIMES)

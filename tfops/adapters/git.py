@@ -161,6 +161,18 @@ class Repository:
             raise self._no_branch(branch) from error
         return Revision(branch=branch, commit=str(commit.id), tree=str(commit.tree_id))
 
+    def knows(self, remote: str, branch: str) -> bool:
+        """Whether this clone has seen the branch at the remote."""
+        return f"refs/remotes/{remote}/{branch}" in self._repo.references
+
+    def is_ahead(self, branch: str, revision: Revision) -> bool:
+        """Whether the local branch has commits that `revision`, its remote's tip, lacks."""
+        try:
+            local = str(self._repo.lookup_reference(f"refs/heads/{branch}").peel(pygit2.Commit).id)
+        except (KeyError, ValueError, pygit2.GitError):
+            return False
+        return local != revision.commit and self.is_ancestor(revision.commit, local)
+
     def revision(self, branch: str, spec: str) -> Revision:
         """Any commit by name or id, taken as a revision of `branch`."""
         try:

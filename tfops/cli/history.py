@@ -59,6 +59,7 @@ def _deployment(deployment: Deployment) -> dict[str, object]:
         "revision": record.source.commit,
         "branch": record.source.branch,
         "plan_id": record.plan_id,
+        "requested_plan": record.given_plan_id,
         "result": record.result,
         "reason": record.reason,
         "serial_before": record.serial_before,

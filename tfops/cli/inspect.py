@@ -61,7 +61,7 @@ def _text(found: Inspection, form: str) -> object:
 
     title = _title(found)
     if form == "markdown":
-        return Text(render_markdown(title, found.redacted))
+        return Text(render_markdown(title, found.redacted, notes=() if found.verified else (_belief(found),)))
     return Text("\n".join([title, _belief(found), "", render_text(found.redacted)]))
 
 

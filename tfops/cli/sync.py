@@ -121,7 +121,8 @@ def _text(synced: Synced, *, dry_run: bool) -> object:
         for stack in synced.stacks
     )
     left = [Text(f"orphaned: {name}: {found.sentence}", "yellow") for name, found in synced.orphans.items()]
-    return lines(table, Text(""), *left, Text(_sentence(synced, dry_run=dry_run)))
+    dangers = [Text(f"! {stack.stack}: {danger}", "red") for stack in synced.stacks for danger in stack.dangers]
+    return lines(table, Text(""), *dangers, *left, Text(_sentence(synced, dry_run=dry_run)))
 
 
 def _why(stack: StackSync) -> tuple[str, ...]:

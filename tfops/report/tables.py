@@ -92,7 +92,7 @@ def history_table(deployments: Iterable[Deployment]) -> Table:
             deployment.id[:12],
             f"{record.finished_on:%Y-%m-%d %H:%M:%S}Z",
             Text(record.result.value, OUTCOME_STYLE.get(record.result.value, "red")),
-            (record.plan_id or "–")[:12],
+            (record.plan_id or "–")[:12] + (f" for {record.given_plan_id[:12]}" if record.given_plan_id else ""),
             f"{record.source.branch}@{record.source.commit[:8]}",
             f"{record.serial_before} → {record.state.serial}",
             f"{len(record.resources) - failed} done" + (f", {failed} not" if failed else ""),

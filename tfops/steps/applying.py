@@ -30,7 +30,7 @@ from tfops.deployment import (
     ResultStatement,
     resource_results,
 )
-from tfops.errors import TfopsError
+from tfops.errors import InterruptedRunError, TfopsError
 from tfops.event_redaction import redact_event
 from tfops.fingerprint import Fingerprint
 from tfops.steps import diagnosis
@@ -175,7 +175,7 @@ def _record(
     after, error = _state_after(session, work, before, error)
     events = session.store.events(stack, artifact.id)
     ending = Ending(
-        result=Result.APPLIED if error is None else Result.FAILED,
+        result=_result_of(error),
         purpose=artifact.statement.predicate.purpose,
         plan_id=artifact.id,
         given_plan_id=given_plan_id,
@@ -193,6 +193,12 @@ def _record(
     if error is None:
         session.store.move_head(stack, record.envelope)
     return Applied(deployment=record.id, error=error)
+
+
+def _result_of(error: TfopsError | None) -> Result:
+    if error is None:
+        return Result.APPLIED
+    return Result.INTERRUPTED if isinstance(error, InterruptedRunError) else Result.FAILED
 
 
 def _state_after(

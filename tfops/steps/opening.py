@@ -186,4 +186,9 @@ def _revision(repository: Repository, caller: Caller, branch: str, *, revision: 
         _fetch(repository, caller, remote, branch)
     if revision:
         return repository.revision(branch, revision)
-    return repository.resolve(branch, remote=remote)
+    if remote and not fetch and not repository.knows(remote, branch):
+        return repository.resolve(branch, remote=None)
+    found = repository.resolve(branch, remote=remote)
+    if remote and repository.is_ahead(branch, found):
+        caller.say("", f"{branch} here is ahead of {remote}: what is not pushed does not count")
+    return found

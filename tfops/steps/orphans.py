@@ -1,15 +1,17 @@
 """Stacks that were deployed from a branch and are gone from it: left behind, or living on under another name."""
 
 import json
-import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tfops.changes import Action, Plan
 from tfops.deployment import Deployment
 from tfops.errors import RefusedError
 from tfops.steps.opening import Session
+from tfops.steps.state import managed
+from tfops.steps.store import state_name
 from tfops.steps.surveyed import Surveyed
-from tfops.steps.workplace import kept_manifest
 
 ALIKE = 0.5
 
@@ -42,20 +44,37 @@ def orphans(session: Session, live: Mapping[str, Surveyed]) -> dict[str, Orphan]
     return found
 
 
-def refuse_look_alike(session: Session, surveyed: Surveyed, live: Mapping[str, Surveyed]) -> None:
-    """Raises RefusedError where a stack about to get a first, empty managed state has an orphan's code.
+def refuse_look_alike(session: Session, surveyed: Surveyed, live: Mapping[str, Surveyed], plan: Plan) -> None:
+    """Raises RefusedError where a first plan would create what an orphan's managed state has already.
 
-    Its root was most likely renamed; taking it for new would create everything a second time.
+    The root was most likely renamed; taking it for a new one would create everything a second time.
     """
     if surveyed.address.kind != "managed":
         return
+    creating = {_resource(entry.address) for entry in plan.resource_changes if entry.action is Action.CREATE}
     for orphan in orphans(session, live).values():
-        record = orphan.head.record
-        if orphan.renamed_to:
-            continue
-        kept = session.store.inputs(orphan.stack, record.fingerprint)
-        if kept is not None and _alike(_code_in(kept_manifest(kept), record.root), _code_of(surveyed)):
+        existing = set() if orphan.renamed_to else _existing(session, orphan)
+        if len(creating & existing) > ALIKE * min(len(creating), len(existing)) and creating & existing:
             raise _refusal(surveyed.id, orphan.stack)
+
+
+def _existing(session: Session, orphan: Orphan) -> set[str]:
+    state = managed(session.store_root / state_name(orphan.stack))
+    try:
+        document = json.loads(state.file(orphan.head.record.workspace).read_bytes())
+        return {_state_address(resource) for resource in document.get("resources") or []}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+
+
+def _state_address(resource: Mapping[str, object]) -> str:
+    module = f"{resource['module']}." if resource.get("module") else ""
+    return _resource(f"{module}{resource['type']}.{resource['name']}")
+
+
+def _resource(address: str) -> str:
+    """An address without its instance keys."""
+    return re.sub(r"\[[^\]]*\]", "", address)
 
 
 def _refusal(stack: str, orphan: str) -> RefusedError:
@@ -67,25 +86,3 @@ def _refusal(stack: str, orphan: str) -> RefusedError:
         "if it is a new stack all the same: tfops sync --as-new",
         stack=stack,
     )
-
-
-def _code_in(manifest: bytes, root: str) -> set[tuple[str, str]]:
-    files: dict[str, str] = json.loads(manifest)["files"]
-    return {(posixpath.relpath(path, root or "."), blob) for path, blob in files.items() if _is_code(path, root)}
-
-
-def _code_of(surveyed: Surveyed) -> set[tuple[str, str]]:
-    root = surveyed.stack.root
-    return {
-        (posixpath.relpath(path, root or "."), f"{entry.mode.value} {entry.blob}")
-        for path, entry in surveyed.inputs.entries.items()
-        if _is_code(path, root)
-    }
-
-
-def _is_code(path: str, root: str) -> bool:
-    return posixpath.dirname(path) == root and path.endswith((".tf", ".tf.json", ".tofu"))
-
-
-def _alike(one: set[tuple[str, str]], other: set[tuple[str, str]]) -> bool:
-    return len(one & other) > ALIKE * min(len(one), len(other)) if one and other else False

@@ -48,6 +48,7 @@ class StackSync:
     plan_id: str | None = None
     change_digest: str | None = None
     summary: Mapping[str, int] = field(default_factory=dict)
+    dangers: tuple[str, ...] = ()
     deployment: str | None = None
     revision: str = ""
     terraform_runs: int = 0
@@ -111,6 +112,7 @@ class StackRun:
             plan_id=self.plan_id,
             change_digest=self.planned.change_set.digest if self.planned else None,
             summary=self.planned.summary.as_json() if self.planned else {},
+            dangers=tuple(danger.sentence for danger in self.planned.dangers) if self.planned else (),
             deployment=deployment,
             revision=self.session.revision.commit,
             terraform_runs=self.runs,

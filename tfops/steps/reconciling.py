@@ -14,8 +14,8 @@ from tfops.steps.interrupted import close_open_claims
 from tfops.steps.orphans import refuse_look_alike
 from tfops.steps.outcome import Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
-from tfops.steps.state import Snapshot, check_integrity
-from tfops.steps.store import PlanArtifact
+from tfops.steps.state import Snapshot, check_integrity, managed, read_local
+from tfops.steps.store import PlanArtifact, state_name
 from tfops.steps.surveyed import snapshot
 from tfops.steps.workplace import Workplace, current_state, initialise, kept_manifest, workplace
 
@@ -32,9 +32,9 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     initialise(session, work)
     state = current_state(session, work)
     if not stack.options.dry_run:
-        close_open_claims(session, stack.surveyed, state)
+        close_open_claims(session, stack.surveyed, state, work.leftover)
     refuse_errored(session, stack.id)
-    check_integrity(stack.id, stack.head.record if stack.head else None, state)
+    check_integrity(stack.id, stack.head.record if stack.head else None, state, address=str(stack.surveyed.address))
     if stack.head is None:
         _check_first(stack, state)
     given = stack.options.given
@@ -46,6 +46,8 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     stack.planned = make_plan(session, work, state, lock=True)
     if stack.planned is None:
         return _converge(stack, state)
+    if stack.head is None and not state.exists and not stack.options.as_new:
+        refuse_look_alike(session, stack.surveyed, stack.live, stack.planned.plan)
     decision = decide(environment=stack.surveyed.stack.environment, approval=stack.surveyed.stack.approval)
     if stack.options.dry_run:
         return stack.result(Outcome.PENDING if decision.allowed else Outcome.WAITING, reasons=decision.reasons)
@@ -79,8 +81,22 @@ def _check_first(stack: StackRun, state: Snapshot) -> None:
             hint=f'restore the state; if nothing of it exists: tfops recover {stack.id} --adopt-state --reason "…"',
             stack=stack.id,
         )
-    if not state.exists and not stack.options.as_new:
-        refuse_look_alike(session, stack.surveyed, stack.live)
+    _refuse_second_state(stack)
+
+
+def _refuse_second_state(stack: StackRun) -> None:
+    """A renamed stack takes its old name's state over; one it got under the new name must not be left behind."""
+    own = managed(stack.session.store_root / state_name(stack.id))
+    if own == stack.surveyed.local_state or stack.surveyed.address.kind != "managed":
+        return
+    if read_local(own, stack.surveyed.stack.workspace, stack=stack.id).exists:
+        raise VerificationError(
+            f"{stack.id} has a state of its own, and `moved` says that it takes another one over: "
+            f"{own.path.parent} would be left behind with all it holds",
+            code="state.two_states",
+            hint="bring the resources of one state into the other (terraform state mv), or take `moved` away",
+            stack=stack.id,
+        )
 
 
 def _converge(stack: StackRun, state: Snapshot) -> StackSync:

@@ -103,10 +103,19 @@ def read_local(state: LocalState, workspace: str, *, stack: str) -> Snapshot:
         ) from error
 
 
-def check_integrity(stack: str, head: ResultPredicate | None, now: Snapshot) -> None:
+def check_integrity(stack: str, head: ResultPredicate | None, now: Snapshot, *, address: str) -> None:
     """Raises VerificationError where the state went back, was replaced or is gone since the head (drift.md §2.4)."""
     if head is None or head.state.lineage is None:
         return
+    if head.state.address != address:
+        raise VerificationError(
+            f"{stack}: its state lay at {head.state.address}, and now the code and tfops.hcl say {address}: "
+            "what was deployed would not be found there",
+            code="state.address_changed",
+            hint=f"undo that; or bring the state to its new place, then: tfops recover {stack} --adopt-state "
+            '--reason "…"',
+            stack=stack,
+        )
     found = _integrity_fault(head, now)
     if found:
         code, message = found

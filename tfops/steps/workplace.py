@@ -35,6 +35,8 @@ class Workplace:
     surveyed: Surveyed
     terraform: Terraform
     directory: Path
+    leftover: bytes = b""
+    """What Terraform still said of an apply after its tfops was killed: raw events, for reading, never for showing."""
 
     @property
     def plan_file(self) -> Path:
@@ -55,6 +57,7 @@ def workplace(
         stop=session.caller.stop,
         on_wait=lambda who: session.say(surveyed.id, f"waiting for the work directory, used by {who}"),
     ) as lock:
+        leftover = _leftover(place / "out" / "apply.out")
         _fill(session, surveyed, place)
         surroundings = Surroundings(
             root=place / "tree" / surveyed.stack.root,
@@ -68,9 +71,16 @@ def workplace(
         )
         terraform = Terraform(session.program, surroundings, stop=session.caller.stop)
         try:
-            yield Workplace(surveyed=surveyed, terraform=terraform, directory=place)
+            yield Workplace(surveyed=surveyed, terraform=terraform, directory=place, leftover=leftover)
         finally:
             _forget_output(place / "out")
+
+
+def _leftover(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def _make_private(surveyed: Surveyed, place: Path) -> None:

@@ -159,7 +159,9 @@ def _new_store_at_its_id(caller: Caller) -> str:
 def _what_was_found(directory: Path) -> str:
     names = environments_in(directory)
     if names != {"main": "."}:
-        return f"the environments {', '.join(names)}, as found in environments/"
+        left_out = sorted(path.name for path in (directory / "environments").iterdir() if path.name not in names)
+        but = f"; left out, for their names or for lack of .tf files: {', '.join(left_out)}" if left_out else ""
+        return f"the environments {', '.join(names)}, as found in environments/{but}"
     if active_files([file.name for file in directory.iterdir()]):
         return "one environment, the repository's root"
     return "no Terraform code was found: put it into the repository's root, or correct `roots`"

@@ -96,7 +96,7 @@ def _planned(
     state = current_state(session, work)
     refuse_errored(session, surveyed.id)
     head = session.store.head(surveyed.id, session.keys)
-    check_integrity(surveyed.id, head.record if head else None, state)
+    check_integrity(surveyed.id, head.record if head else None, state, address=str(surveyed.address))
     planned = make_plan(session, work, state, lock=False)
     _refuse_torn(session, work, state)
     if planned is None:

@@ -12,6 +12,8 @@ from tfops.errors import (
     FailedError,
     InterruptedRunError,
     LockedError,
+    Problem,
+    RefusedError,
     TfopsError,
     UsageError,
     VerificationError,
@@ -47,6 +49,8 @@ def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
     everything = survey(session)
     chosen = select(everything, options.names)
     _ = session.store, session.keys  # refuse before anything runs
+    if options.given is None:
+        _refuse_out_of_order(session, everything, chosen)
     if options.given is not None and len(chosen) != 1:
         raise UsageError(
             "--plan goes with exactly one stack",
@@ -65,6 +69,28 @@ def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
         stacks=tuple(ended[name] for name in chosen),
         orphans={} if options.names else orphans(session, everything),
     )
+
+
+def _refuse_out_of_order(session: Session, everything: Mapping[str, Surveyed], chosen: Mapping[str, Surveyed]) -> None:
+    """Naming a stack does not take it out of its order: what it comes after must be converged, or named as well."""
+    problems = [
+        Problem(
+            code="order.not_converged",
+            message=f"{name} comes after {other}, which is not converged at {session.revision}",
+            hint=f"name it too: tfops sync {other} {name}",
+            stack=name,
+        )
+        for name, item in chosen.items()
+        for other in item.stack.after
+        if other in everything and other not in chosen and not _is_at_head(session, everything[other])
+    ]
+    if problems:
+        raise RefusedError.of(problems)
+
+
+def _is_at_head(session: Session, surveyed: Surveyed) -> bool:
+    head = session.store.head(surveyed.id, session.keys)
+    return head is not None and head.record.fingerprint == fingerprint_of(session, surveyed).digest
 
 
 def _skipped(session: Session, name: str, blocker: str) -> StackSync:

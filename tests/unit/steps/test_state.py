@@ -117,7 +117,7 @@ def head(lineage: str | None = "abc", serial: int = 3, sha256: str | None = "aa"
     ],
 )
 def test_a_state_that_stayed_or_went_on_is_whole(before, now):
-    check_integrity("prod", before, now)
+    check_integrity("prod", before, now, address="managed:prod#default")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_state_that_stayed_or_went_on_is_whole(before, now):
 )
 def test_a_state_that_is_not_the_one_left_behind_stops_everything(now, code, words):
     with pytest.raises(VerificationError) as refused:
-        check_integrity("prod/app", head(), now)
+        check_integrity("prod/app", head(), now, address="managed:prod#default")
     (problem,) = refused.value.problems
     assert (problem.code, problem.stack) == (code, "prod/app")
     assert words in problem.message
@@ -148,7 +148,7 @@ SNAPSHOTS = st.builds(
 def test_only_the_same_lineage_at_no_earlier_serial_is_ever_let_through(before, now):
     record = head(before.lineage, before.serial, before.sha256)
     try:
-        check_integrity("prod", record, now)
+        check_integrity("prod", record, now, address="managed:prod#default")
     except VerificationError:
         return
     assert before.lineage is None or (now.lineage == before.lineage and now.serial >= before.serial)
@@ -200,3 +200,10 @@ def test_each_workspace_has_a_state_of_its_own(tmp_path: Path):
         state.file(name).parent.mkdir(parents=True, exist_ok=True)
         state.file(name).write_bytes(text(serial=serial))
     assert [read_local(state, name, stack="p").serial for name in ("default", "blue")] == [1, 2]
+
+
+def test_a_state_that_is_looked_for_elsewhere_is_no_lost_one():
+    with pytest.raises(VerificationError) as refused:
+        check_integrity("prod", head(), Snapshot(), address="managed:prod#blue")
+    assert refused.value.problems[0].code == "state.address_changed"
+    assert "managed:prod#default" in str(refused.value)
