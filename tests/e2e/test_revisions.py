@@ -205,3 +205,32 @@ def test_a_state_that_somebody_else_changed_is_planned_again(sandbox: Sandbox) -
     result = sandbox.sync(expect=0)
     assert result.outcomes == {"dev": "applied"}
     assert result["dev"]["reasons"] == ["its state changed since"]
+
+
+def test_a_renamed_environment_is_recognised_though_its_code_was_edited_as_well(sandbox: Sandbox) -> None:
+    sandbox.stacks(environment("dev"), {"dev/main.tf": RESOURCE})
+    sandbox.sync(expect=0)
+    sandbox.stacks(environment("test", roots='["dev"]'), {"dev/main.tf": RESOURCE + "# edited\n"})
+    assert sandbox.sync(expect=3).errors == ["stack.renamed"]
+    sandbox.commit({"dev/main.tf": RESOURCE + "# edited again\n"})
+    assert sandbox.sync(expect=3).errors == ["stack.renamed"]
+    assert sandbox.sync("--as-new", expect=0).outcomes == {"test": "applied"}
+
+
+def test_another_workspace_is_not_told_as_a_lost_state(sandbox: Sandbox) -> None:
+    sandbox.stacks(environment("dev"), {"dev/main.tf": RESOURCE})
+    sandbox.sync(expect=0)
+    sandbox.stacks(environment("dev", workspace='"blue"'), {})
+    result = sandbox.sync(expect=5)
+    assert result.errors == ["state.address_changed"]
+    assert "managed:dev#default" in result.messages
+
+
+def test_naming_a_stack_does_not_take_it_out_of_its_order(sandbox: Sandbox) -> None:
+    both = environment("dev") + environment("prod", after='["dev"]')
+    sandbox.stacks(both, {"dev/main.tf": RESOURCE, "prod/main.tf": RESOURCE})
+    result = sandbox.sync("prod", expect=3)
+    assert result.errors == ["order.not_converged"]
+    assert "tfops sync dev prod" in str(result.json["errors"])
+    sandbox.sync("dev", expect=0)
+    assert sandbox.sync("prod", expect=0).outcomes == {"prod": "applied"}
