@@ -71,10 +71,20 @@ def redact_event(event: Mapping[str, Any], secrets: Secrets) -> Json:
     if shape is None:
         return {key: clean(event[key], secrets) for key in ("@level", "@timestamp", "type") if key in event}
     kept: Json = shaped(event, {**_EVENT, **shape}, secrets)
+    if kind == "diagnostic" and isinstance(kept.get("diagnostic"), dict) and _quotes_output(kept["diagnostic"]):
+        kept["diagnostic"]["detail"] = _QUOTED
     if kind == "outputs":
         outputs = object_of(event.get("outputs"))
         kept["outputs"] = {name: shaped(output, _OUTPUT, secrets) for name, output in outputs.items()}
     return {**kept, "type": kind}
+
+
+# A failed provisioner's error quotes its command and output, with secrets that were made during this very apply.
+_QUOTED = "its command and output are not shown, for they may hold secrets"
+
+
+def _quotes_output(diagnostic: Mapping[str, Any]) -> bool:
+    return "provisioner error" in str(diagnostic.get("summary") or "").lower()
 
 
 def redact_diagnostic(event: Mapping[str, Any], secrets: Secrets) -> Diagnostic:
@@ -86,7 +96,7 @@ def redact_diagnostic(event: Mapping[str, Any], secrets: Secrets) -> Diagnostic:
     return Diagnostic(
         severity=str(found.get("severity") or event.get("@level") or "error"),
         summary=secrets.scrub(str(found.get("summary") or event.get("@message") or "")),
-        detail=secrets.scrub(str(found.get("detail") or "")),
+        detail=_QUOTED if _quotes_output(found) else secrets.scrub(str(found.get("detail") or "")),
         address=scrub_address(address, secrets) if isinstance(address, str) else None,
         file=secrets.scrub(file) if isinstance(file, str) else None,
         line=line if isinstance(line, int) else None,

@@ -6,6 +6,7 @@ program, which knows the user's SSH configuration and credential helpers.
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
@@ -261,7 +262,7 @@ class Repository:
             return 1, str(late)
         except FileNotFoundError:
             return 127, "the git program is not on PATH"
-        return code, (error if code else output).decode(errors="replace").strip()
+        return code, _without_credentials((error if code else output).decode(errors="replace").strip())
 
     def _no_branch(self, branch: str) -> UsageError:
         if self._repo.is_empty or self._repo.head_is_unborn:
@@ -311,6 +312,15 @@ def _write(directory: Path, path: str, entry: Entry, tree: GitTree) -> None:
     descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+
+
+def _without_credentials(text: str) -> str:
+    """Git repeats a remote's address in its errors, with the token somebody put into it."""
+    return re.sub(r"//[^/@\s]+@|\b\w+::(?=https?:)|(?<=[?&])([^=\s&]+)=[^&\s'\"]+", _hidden, text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found[1]}=…" if found[1] else "//…@" if found.group().startswith("//") else ""
 
 
 def _crafted(path: str) -> FailedError:

@@ -14,7 +14,9 @@ def close_open_claims(session: Session, surveyed: Surveyed, state: Snapshot, lef
     `leftover` is what Terraform went on saying when nobody was left to journal it.
     """
     stack = surveyed.id
-    for claim in session.store.open_claims(stack):
+    claims = session.store.open_claims(stack)
+    given = {claim.applied_plan_id: claim.plan_id for claim in claims if claim.plan_id != claim.applied_plan_id}
+    for claim in sorted(claims, key=lambda claim: claim.plan_id != claim.applied_plan_id):
         applied = session.store.result(stack, claim.applied_plan_id)
         if applied is not None:  # died between recording the plan it applied and the one it was given
             session.store.put_result(stack, claim.plan_id, applied)
@@ -23,7 +25,7 @@ def close_open_claims(session: Session, surveyed: Surveyed, state: Snapshot, lef
         ending = Ending(
             result=Result.INTERRUPTED,
             plan_id=claim.applied_plan_id,
-            given_plan_id=claim.plan_id if claim.plan_id != claim.applied_plan_id else None,
+            given_plan_id=given.get(claim.applied_plan_id),
             subjects=plan_subjects(session, stack, claim.plan_id),
             fingerprint="",
             before=_before(session, stack, claim.applied_plan_id, state),

@@ -120,7 +120,7 @@ def _read_plan(session: Session, work: Workplace, before: Snapshot, started_on: 
         plan_file=work.plan_file.read_bytes(),
         redacted=redacted,
         text=render_text(redacted),
-        secrets=secrets,
+        secrets=secrets.and_values(secret_values(session, work.surveyed)),
         change_set=change_set(
             plan, digest_key=session.store.digest_key, run_paths=[str(work.directory / "tree")], is_secret=secrets.holds
         ),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 from tfops import dsse
 from tfops.adapters.objects import Objects
 from tfops.attestation import PLAN_FILES, PlanStatement, decode_plan
-from tfops.deployment import Claim, Deployment, decode_deployment
+from tfops.deployment import Claim, Deployment, Result, decode_deployment
 from tfops.errors import FailedError, UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ SCHEMA = "tfops.store/v1"
 STATEMENT, CLAIM, RESULT, EVENTS = "statement.json", "claim.json", "result.json", "events.ndjson"
 APPLIED_FILES = (CLAIM, RESULT, EVENTS)
 RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "store.json", "digest-key"})
+_HEADS = frozenset({Result.APPLIED, Result.CONVERGED, Result.ADOPTED})
 _PARTS_OF_A_STACK = frozenset(
     {"plans", "inputs", "records", "errored", "set-aside", "drift", "incidents", "lock", "waiting"}
 )
 MIN_ID_CHARACTERS = 6
+_PLAN_ID = re.compile("[0-9a-f]{64}")
 
 
 class PlanArtifact(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +55,15 @@ class Store:
         data = self.objects.get(f"{_place(stack)}/head.json")
         if data is None:
             return None
-        return self._deployment(data, stack, keys, what=f"the head of {stack}")
+        head = self._deployment(data, stack, keys, what=f"the head of {stack}")
+        if head.record.result not in _HEADS:
+            raise VerificationError(
+                f"the head of {stack} is the record of an apply that did not end well: somebody put it there",
+                code="verify.head",
+                hint="restore the store from a backup",
+                stack=stack,
+            )
+        return head
 
     def move_head(self, stack: str, record: bytes) -> None:
         """Make `record` the stack's head, unless somebody else moved it meanwhile to a later one."""
@@ -213,7 +224,8 @@ class Store:
     def waiting_plan(self, stack: str) -> str | None:
         """The id of the plan that waits for approval, as the last run noted it (a hint, verified when used)."""
         data = self.objects.get(f"{_place(stack)}/waiting")
-        return data.decode("ascii", "replace") if data else None
+        noted = data.decode("ascii", "replace") if data else ""
+        return noted if _PLAN_ID.fullmatch(noted) else None
 
     def note_waiting(self, stack: str, plan_id: str | None) -> None:
         """Remember which plan waits, or that none does."""

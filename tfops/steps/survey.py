@@ -170,7 +170,8 @@ def _refuse_stray_state(stack: Stack, inputs: Inputs) -> None:
     stray = [
         path
         for path in inputs.entries
-        if posixpath.dirname(path) == stack.root and posixpath.basename(path) == "terraform.tfstate"
+        if posixpath.dirname(path) == stack.root
+        and posixpath.basename(path) in ("terraform.tfstate", "errored.tfstate")
     ]
     if stray:
         raise ConfigError(
