@@ -1,5 +1,6 @@
 """What people may see of Terraform's machine-readable output: known fields of each kind of event, scrubbed."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,7 @@ def redact_event(event: Mapping[str, Any], secrets: Secrets) -> Json:
         return {key: clean(event[key], secrets) for key in ("@level", "@timestamp", "type") if key in event}
     kept: Json = shaped(event, {**_EVENT, **shape}, secrets)
     if kind == "diagnostic" and isinstance(kept.get("diagnostic"), dict) and _quotes_output(kept["diagnostic"]):
-        kept["diagnostic"]["detail"] = _QUOTED
+        kept["diagnostic"]["detail"] = _status_only(kept["diagnostic"])
     if kind == "outputs":
         outputs = object_of(event.get("outputs"))
         kept["outputs"] = {name: shaped(output, _OUTPUT, secrets) for name, output in outputs.items()}
@@ -87,6 +88,11 @@ def _quotes_output(diagnostic: Mapping[str, Any]) -> bool:
     return "provisioner error" in str(diagnostic.get("summary") or "").lower()
 
 
+def _status_only(diagnostic: Mapping[str, Any]) -> str:
+    status = re.search(r"exit status \d+", str(diagnostic.get("detail") or ""))
+    return f"{status.group()}; {_QUOTED}" if status else _QUOTED
+
+
 def redact_diagnostic(event: Mapping[str, Any], secrets: Secrets) -> Diagnostic:
     """The diagnostic in an event of type "diagnostic". Never its source snippet, which may quote values."""
     found = object_of(event.get("diagnostic"))
@@ -96,7 +102,7 @@ def redact_diagnostic(event: Mapping[str, Any], secrets: Secrets) -> Diagnostic:
     return Diagnostic(
         severity=str(found.get("severity") or event.get("@level") or "error"),
         summary=secrets.scrub(str(found.get("summary") or event.get("@message") or "")),
-        detail=_QUOTED if _quotes_output(found) else secrets.scrub(str(found.get("detail") or "")),
+        detail=_status_only(found) if _quotes_output(found) else secrets.scrub(str(found.get("detail") or "")),
         address=scrub_address(address, secrets) if isinstance(address, str) else None,
         file=secrets.scrub(file) if isinstance(file, str) else None,
         line=line if isinstance(line, int) else None,

@@ -450,7 +450,7 @@ class TestHistory:
     def test_a_waiting_plan_is_a_note_that_comes_and_goes(self):
         one = store()
         assert one.waiting_plan("prod") is None
-        for note in ("ab" * 32, "ab" * 32, "def", None, None):
+        for note in ("ab" * 32, "ab" * 32, "de" * 32, None, None):
             one.note_waiting("prod", note)
             assert one.waiting_plan("prod") == note
 
