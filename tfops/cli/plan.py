@@ -70,7 +70,6 @@ def _text(plans: Plans) -> object:
             stack.summary,
             stack.plan_id,
             f"{stack.problems[0].code}, see below" if stack.problems else "; ".join(stack.reasons),
-            stack.terraform_runs,
         )
         for stack in plans.stacks
     )

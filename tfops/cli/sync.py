@@ -110,14 +110,7 @@ def _text(synced: Synced, *, dry_run: bool) -> object:
     from tfops.report.tables import lines, stack_table
 
     table = stack_table(
-        (
-            stack.stack,
-            stack.outcome.value,
-            stack.summary,
-            stack.plan_id,
-            "; ".join(_why(stack)),
-            stack.terraform_runs,
-        )
+        (stack.stack, stack.outcome.value, stack.summary, stack.plan_id, "; ".join(_why(stack)))
         for stack in synced.stacks
     )
     left = [Text(f"orphaned: {name}: {found.sentence}", "yellow") for name, found in synced.orphans.items()]

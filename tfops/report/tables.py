@@ -47,10 +47,10 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, str, int]]) -> Table:
-    """One line per stack: name, outcome, counts, plan, why, Terraform runs."""
+def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, str]]) -> Table:
+    """One line per stack: name, outcome, counts, plan, why."""
     table = _table("stack", "outcome", "changes", "plan", "why")
-    for stack, outcome, summary, plan_id, why, runs in rows:
+    for stack, outcome, summary, plan_id, why in rows:
         table.add_row(
             Text(stack, "bold"),
             Text(outcome, OUTCOME_STYLE.get(outcome, "")),
@@ -58,7 +58,6 @@ def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, st
             Text(plan_id[:12] if plan_id else "–", "cyan" if plan_id else "dim"),
             Text(neutral(why)),
         )
-        _ = runs
     return table
 
 
