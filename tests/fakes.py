@@ -95,6 +95,9 @@ class MemoryObjects:
         with self._lock:
             self._objects[_key(key)] = self._objects.get(key, b"") + data
 
+    def appended(self, key: str) -> bytes:
+        return self.get(key) or b""
+
     def keys(self, prefix: str) -> list[str]:
         inside = f"{_key(prefix)}/" if prefix else ""
         return sorted(key for key in self._objects if key.startswith(inside))

@@ -16,6 +16,9 @@ _UNSEEN = re.compile(
     "TF_CLI_ARGS.*|TF_WORKSPACE|TF_DATA_DIR|TF_REATTACH_PROVIDERS|TF_CLI_CONFIG_FILE|TF_IN_AUTOMATION|TF_INPUT"
     "|TF_LOG.*|TF_STATE_PERSIST_INTERVAL"
 )
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_URL = re.compile(r"https?://[^/@\s?#]+(/[^@\s?#]*)?")
 _NO_BRANCH = re.compile(r"[ ~^:?\[\\]|\.\.|@\{|//|^[/-]|[/.]$|\.lock$")
 STACK_ID_HINT = 'a stack is named like "prod" or "prod/network"'
 _FILE_KEY_HINT = 'write it like "file:/etc/tfops/signing.key"'
@@ -72,6 +75,48 @@ def whole_number(found: Field) -> int | None:
         case _:
             found.refuse_type("a whole number")
     return None
+
+
+def boolean(found: Field) -> bool | None:
+    """true or false."""
+    if isinstance(found.value, bool):
+        return found.value
+    found.refuse_type("true or false")
+    return None
+
+
+def duration_seconds(found: Field) -> float | None:
+    """A span of time such as "30s", "15m", "2h" or "3d", in seconds; more than nothing."""
+    written = text(found)
+    if written is None:
+        return None
+    match = _DURATION.fullmatch(written)
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not seconds:
+        found.refuse("invalid_value", f'"{written}" is no span of time', 'write it like "30s", "15m", "2h" or "3d"')
+        return None
+    return seconds
+
+
+def url(found: Field) -> str | None:
+    """An address that begins with http:// or https://, without credentials in it."""
+    address = text(found)
+    if address is not None and not _URL.fullmatch(address):
+        found.refuse("invalid_value", f'cannot be "{address}"', 'write it like "https://s3.example.com"')
+        return None
+    return address
+
+
+def key_prefix(found: Field) -> str | None:
+    """A prefix of object keys, without slashes at its ends."""
+    prefix = text(found)
+    if prefix is None:
+        return None
+    parts = prefix.strip("/").split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        found.refuse("invalid_value", f'cannot be "{prefix}"', 'write it like "infra" or "teams/payments"')
+        return None
+    return "/".join(parts)
 
 
 def many(check: Check[str]) -> Check[tuple[str, ...]]:

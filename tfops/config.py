@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
+import msgspec
+
 from tfops import checks, schema
 from tfops.hcl import Block, parse_body
 from tfops.schema import Faults, Section
 
 Scalar = str | int | float | bool
+LEASE_SECONDS = 120.0
+TIMEOUT_SECONDS = 7200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +28,47 @@ class TerraformSettings:
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalStore:
+class LocalStore(msgspec.Struct, frozen=True, kw_only=True, tag="local"):
     """A store in a directory. Without a path it lies outside the checkout, where tfops chooses."""
 
     id: str | None = None
     path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRole:
+    """The role in which tfops opens its bucket."""
+
+    role_arn: str
+    external_id: str | None = None
+    session_name: str | None = None
+
+
+class S3Store(msgspec.Struct, frozen=True, kw_only=True, tag="s3"):
+    """A store below a prefix of a bucket. Managed states lie beside it, below `<prefix>-state`."""
+
+    id: str | None = None
+    bucket: str
+    prefix: str = "tfops"
+    region: str | None = None
+    endpoint: str | None = None
+    use_path_style: bool = False
+    kms_key_id: str | None = None
+    assume_role: StoreRole | None = None
+    lease_seconds: float = LEASE_SECONDS
+
+
+Store = LocalStore | S3Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsRoles:
+    """The roles Terraform gets while it runs: one to read, one to write. Without one, tfops' own credentials."""
+
+    plan_role: str | None = None
+    apply_role: str | None = None
+    external_id: str | None = None
+    web_identity_token_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +106,8 @@ class Environment:
     pass_env: tuple[str, ...] = ()
     cli_config: str | None = None
     watch: tuple[str, ...] = ()
+    aws: AwsRoles | None = None
+    timeout_seconds: float = TIMEOUT_SECONDS
 
     @property
     def is_pattern(self) -> bool:
@@ -95,7 +136,7 @@ class Config:
     """The whole of tfops.hcl."""
 
     terraform: TerraformSettings
-    store: LocalStore
+    store: Store
     signing_key: str | None
     runners: tuple[Runner, ...]
     environments: tuple[Environment, ...]
@@ -114,9 +155,23 @@ _ENVIRONMENT_KEYS = (
     "pass_env",
     "cli_config",
     "watch",
+    "timeout",
 )
-_LATER_ENVIRONMENT_KEYS = ("protect", "drift", "ttl", "prune", "keep", "timeout")
+_LATER_ENVIRONMENT_KEYS = ("protect", "drift", "ttl", "prune", "keep")
 _RESERVED_NAMES = ("audit", "state", "work", "trust", "locks")
+
+_S3_KEYS = (
+    "id",
+    "bucket",
+    "prefix",
+    "region",
+    "endpoint",
+    "use_path_style",
+    "kms_key_id",
+    "assume_role",
+    "lease",
+)
+_AWS_KEYS = ("plan_role", "apply_role", "external_id", "web_identity_token_file")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _TEMPLATE = re.compile(r"\$\$\{|\$\{branch\}|\$\{branch_slug\}")
@@ -179,25 +234,56 @@ def _terraform(top: Section) -> TerraformSettings:
     )
 
 
-def _store(top: Section) -> LocalStore:
+def _store(top: Section) -> Store:
     stores = [block for block in top.body.blocks if block.type == "store"]
     for again in stores[1:]:
         text = f"a store stands twice, first on line {stores[0].line}"
         top.faults.add("duplicate", again.line, text, "keep one of them")
     if not stores:
         return LocalStore()
-    return _local_store(top.sub(stores[0], _title(stores[0])), stores[0].labels)
+    section = top.sub(stores[0], _title(stores[0]))
+    if stores[0].labels == ("s3",):
+        return _s3_store(section)
+    if stores[0].labels != ("local",):
+        section.refuse("invalid_value", "is not a kind of store", 'write store "local" { … } or store "s3" { … }')
+        return LocalStore()
+    return _local_store(section)
 
 
-def _local_store(section: Section, labels: tuple[str, ...]) -> LocalStore:
-    if labels == ("s3",):
-        section.refuse_later()
-        return LocalStore()
-    if labels != ("local",):
-        section.refuse("invalid_value", "is not a kind of store", 'write store "local" { … }')
-        return LocalStore()
+def _local_store(section: Section) -> LocalStore:
     section.check_names(attributes=("id", "path"))
     return LocalStore(id=section.get("id", checks.store_id, None), path=section.get("path", checks.text, None))
+
+
+def _s3_store(section: Section) -> S3Store:
+    section.check_names(attributes=_S3_KEYS)
+    return S3Store(
+        id=section.get("id", checks.store_id, None),
+        bucket=section.require("bucket", checks.text, ""),
+        prefix=section.get("prefix", checks.key_prefix, "tfops"),
+        region=section.get("region", checks.text, None),
+        endpoint=section.get("endpoint", checks.url, None),
+        use_path_style=section.get("use_path_style", checks.boolean, False),
+        kms_key_id=section.get("kms_key_id", checks.text, None),
+        assume_role=_store_role(section),
+        lease_seconds=section.get("lease", checks.duration_seconds, LEASE_SECONDS),
+    )
+
+
+def _store_role(store: Section) -> StoreRole | None:
+    given = dict(store.get("assume_role", checks.scalars, ()))
+    if not given:
+        return None
+    for name in given.keys() - {"role_arn", "external_id", "session_name"}:
+        store.refuse(
+            "unknown_key", f'"assume_role" has the unknown key "{name}"', "known: role_arn, external_id, session_name"
+        )
+    if "role_arn" not in given:
+        store.refuse("missing_key", '"assume_role" lacks its role_arn')
+    texts = {name: str(value) for name, value in given.items()}
+    return StoreRole(
+        role_arn=texts.get("role_arn", ""), external_id=texts.get("external_id"), session_name=texts.get("session_name")
+    )
 
 
 def _title(block: Block) -> str:
@@ -231,7 +317,7 @@ def _environment(name: str, section: Section) -> Environment:
     if name in _RESERVED_NAMES:
         hint = f"these names are taken: {', '.join(_RESERVED_NAMES)}"
         section.refuse("invalid_value", "has a name that the store uses itself", hint)
-    section.check_names(attributes=_ENVIRONMENT_KEYS, blocks=("approval",), later=_LATER_ENVIRONMENT_KEYS)
+    section.check_names(attributes=_ENVIRONMENT_KEYS, blocks=("approval", "aws"), later=_LATER_ENVIRONMENT_KEYS)
     return Environment(
         name=name,
         branch=section.require("branch", checks.branch, ""),
@@ -244,7 +330,22 @@ def _environment(name: str, section: Section) -> Environment:
         pass_env=section.get("pass_env", checks.many(checks.variable_name), ()),
         cli_config=section.get("cli_config", checks.text, None),
         watch=section.get("watch", checks.many(checks.repository_path), ()),
+        aws=_aws(section),
+        timeout_seconds=section.get("timeout", checks.duration_seconds, TIMEOUT_SECONDS),
     )
+
+
+def _aws(environment: Section) -> AwsRoles | None:
+    section = environment.one("aws")
+    if section is None:
+        return None
+    section.check_names(attributes=_AWS_KEYS)
+    given = {name: section.get(name, checks.text, None) for name in _AWS_KEYS}
+    for role in ("plan_role", "apply_role"):
+        if given[role] is None:
+            hint = "Terraform would run with tfops' own credentials there; both roles are needed, or none"
+            section.refuse("missing_key", f'lacks "{role}"', hint)
+    return AwsRoles(**given)
 
 
 def _approval(environment: Section) -> Approval | None:

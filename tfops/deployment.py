@@ -63,6 +63,10 @@ class ResultPredicate(Document, frozen=True, kw_only=True):
     serial_before: int
     resources: tuple[ResourceResult, ...]
     reason: str
+    state_version: str | None = None
+    """What the backend calls that content: a shortcut for reading it."""
+    missing: tuple[ResourceResult, ...] = ()
+    """Creations that were begun and that the state does not have: Terraform was killed, or nobody knows."""
     builder: Builder
     started_on: Moment
     finished_on: Moment

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tfops.config import Approval, Config, Environment, bind
+from tfops.config import TIMEOUT_SECONDS, Approval, AwsRoles, Config, Environment, bind
 from tfops.errors import ConfigError, Problem
 from tfops.modules import Backend, active_files
+from tfops.s3_backend import Scalar, read_backend
 from tfops.tree import Tree
 
 SLUG_CHARACTERS = 40
@@ -39,6 +40,8 @@ class Stack:
     pass_env: tuple[str, ...] = ()
     cli_config: str | None = None
     watch: tuple[str, ...] = ()
+    aws: AwsRoles | None = None
+    timeout_seconds: float = TIMEOUT_SECONDS
 
 
 def branch_slug(branch: str) -> str:
@@ -149,6 +152,8 @@ def _stacks_of(
                 pass_env=environment.pass_env,
                 cli_config=environment.cli_config,
                 watch=environment.watch,
+                aws=environment.aws,
+                timeout_seconds=environment.timeout_seconds,
             )
 
 
@@ -264,7 +269,8 @@ class StateAddress:
     settings: tuple[tuple[str, str | int | float | bool], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.text}#{self.workspace}"
+        # An s3 address names the object itself: two keys and two workspaces may mean the same one.
+        return self.text if self.kind == "s3" else f"{self.text}#{self.workspace}"
 
 
 def state_address(stack: Stack, backend: Backend | None, moved: Mapping[str, str]) -> StateAddress:
@@ -278,7 +284,7 @@ def state_address(stack: Stack, backend: Backend | None, moved: Mapping[str, str
     settings = dict(backend.attributes) | dict(stack.backend_config)
     if backend.type == "local":
         return _local_address(stack, settings)
-    text = _identity(backend.type, settings)
+    text = _identity(backend.type, settings, stack.workspace)
     return StateAddress(
         kind=backend.type, text=text, workspace=stack.workspace, settings=tuple(sorted(settings.items()))
     )
@@ -335,7 +341,10 @@ _IDENTIFYING = {
 }
 
 
-def _identity(kind: str, settings: Mapping[str, object]) -> str:
+def _identity(kind: str, settings: Mapping[str, Scalar], workspace: str) -> str:
+    known = read_backend(settings) if kind == "s3" else None
+    if known is not None:
+        return known.identity(workspace)
     if kind == "pg":
         connection = re.sub(r"(//[^:/@]*):[^@]*@|password=\S+", r"\1@", str(settings.get("conn_str", "")))
         return f"pg:{connection}/{settings.get('schema_name', '')}"

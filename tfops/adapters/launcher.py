@@ -1,7 +1,8 @@
 """Stands between tfops and a program that must be neither killed nor left running. A script, never imported.
 
-    python -I -S launcher.py WATCH PROGRAM ARGUMENT…
+    python -I -S launcher.py WATCH ENDING PROGRAM ARGUMENT…
 
+ENDING is a file that gets the exit code when the program ended by itself, and stays away when it was killed.
 WATCH is the reading end of a pipe tfops holds open. Whatever happens to tfops (also kill -9), the program gets exactly
 one SIGINT, on which Terraform stops gently; a second one would make it lose data (reference/terraform.md C3). The
 kernel's own parent-death signal cannot do this alone: it comes once for every thread of a dying tfops.
@@ -26,7 +27,7 @@ GRACE_SECONDS = 0.2
 
 def main() -> int:
     """Run the program to its end; its exit code, or 128 and the number of the signal that killed it."""
-    watch, program = int(sys.argv[1]), sys.argv[2:]
+    watch, ending, program = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     os.umask(0o077)
     wake = _wake_on_signals()
     child = _start(program)
@@ -35,7 +36,15 @@ def main() -> int:
         _end_group(child)
     if os.WIFSIGNALED(status):
         return SIGNALLED + os.WTERMSIG(status)
+    _note(ending, os.WEXITSTATUS(status))
     return os.WEXITSTATUS(status)
+
+
+def _note(ending: str, code: int) -> None:
+    with contextlib.suppress(OSError):  # a full disk: then nobody knows, and takes it for killed
+        descriptor = os.open(ending, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        os.write(descriptor, str(code).encode())
+        os.close(descriptor)
 
 
 def _wake_on_signals() -> int:

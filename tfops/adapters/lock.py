@@ -11,12 +11,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from filelock import lock_descriptor
 
 from tfops.errors import FailedError, LockedError
 
 POLL_SECONDS = 0.1
+
+
+class Stop(Protocol):
+    """Whether something under way should end gently. A threading.Event is one."""
+
+    def is_set(self) -> bool:
+        """Whether it should."""
+        ...
 
 
 class FileLock:
@@ -34,7 +43,7 @@ class FileLock:
         *,
         holder: dict[str, object] | None = None,
         wait_seconds: float = 60.0,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
         on_wait: Callable[[str], None] = lambda who: None,
     ) -> Iterator["FileLock"]:
         """Hold the lock at `path`, waiting up to `wait_seconds`; `holder` says who we are to those who wait.
@@ -77,7 +86,7 @@ def _acquire(
     descriptor: int,
     path: Path,
     wait_seconds: float,
-    stop: threading.Event,
+    stop: Stop,
     on_wait: Callable[[str], None],
 ) -> None:
     deadline, told = time.monotonic() + wait_seconds, False
@@ -103,10 +112,18 @@ def _sign_in(descriptor: int, holder: dict[str, object] | None) -> None:
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
 
+def last_holder(path: Path) -> dict[str, str]:
+    """What the last holder that signed in said of itself; empty where that cannot be read."""
+    try:
+        holder = json.loads(path.read_bytes())
+        return {str(name): str(value) for name, value in holder.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
 def who_holds(path: Path) -> str:
     """A phrase naming the last holder that signed in: "process 12 on build-1 since …"."""
     try:
-        holder = json.loads(path.read_bytes())
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']} (run {holder['run_id']})"
-    except (OSError, ValueError, KeyError, TypeError):
+        return "process {pid} on {host} since {since} (run {run_id})".format_map(last_holder(path))
+    except KeyError:
         return "another process"

@@ -36,6 +36,10 @@ class Objects(Protocol):
         """Add to an object while it grows (a journal). The bytes are on the disk when this returns."""
         ...
 
+    def appended(self, key: str) -> bytes:
+        """A whole journal; empty where there is none."""
+        ...
+
     def keys(self, prefix: str) -> list[str]:
         """All keys below `prefix/`, sorted."""
         ...
@@ -104,6 +108,10 @@ class DirectoryObjects:
                 except OSError:
                     os.ftruncate(descriptor, size)  # whole additions only
                     raise
+
+    def appended(self, key: str) -> bytes:
+        """A whole journal; empty where there is none."""
+        return self.get(key) or b""
 
     def keys(self, prefix: str) -> list[str]:
         """All keys below `prefix/`, sorted."""

@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess  # the only module that imports it
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from tfops.adapters.lock import Stop
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 POLL_SECONDS = 0.05
@@ -44,7 +45,7 @@ def run(
     *,
     stdout: Path,
     stderr: Path,
-    stop: threading.Event,
+    stop: Stop,
     inherit: Sequence[int] = (),
     on_line: Callable[[bytes], None] = lambda line: None,
     on_pause: Callable[[], None] = lambda: None,
@@ -56,9 +57,11 @@ def run(
     `inherit` are descriptors (locks) that stay open for as long as the program lives, whatever becomes of us. When
     `stop` is set the program gets one SIGINT; `on_wait` is called every 30 s it then still takes.
     """
+    ending = ending_file(stdout)
+    ending.unlink(missing_ok=True)
     with _private(stdout) as out, _private(stderr) as err, stdout.open("rb") as reader, _watched() as watch:
         child = subprocess.Popen(  # noqa: S603  (a list, no shell, an explicit environment)
-            [sys.executable, "-I", "-S", str(LAUNCHER), str(watch), *command.argv],
+            [sys.executable, "-I", "-S", str(LAUNCHER), str(watch), str(ending), *command.argv],
             env=dict(command.env),
             cwd=command.cwd,
             stdin=subprocess.DEVNULL,
@@ -82,6 +85,11 @@ def run(
             raise
         tick()
     return Ended(code=_code(child.returncode), stopped=stopped)
+
+
+def ending_file(stdout: Path) -> Path:
+    """Where it stands how the program ended, once it ended by itself: its exit code. Written also when we are dead."""
+    return stdout.with_suffix(".exit")
 
 
 def capture(command: Command, *, timeout_seconds: float) -> tuple[int, bytes, bytes]:
@@ -112,7 +120,7 @@ def _private(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
 def _wait(
     child: "subprocess.Popen[bytes]",
     tick: Callable[[], None],
-    stop: threading.Event,
+    stop: Stop,
     on_wait: Callable[[], None],
 ) -> bool:
     stopped, patience = False, time.monotonic()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from tfops.adapters.hosts import RUN_VARIABLE
+from tfops.adapters.lock import Stop
 from tfops.adapters.process import Command, Ended, capture, run
 from tfops.errors import FailedError, InterruptedRunError
 
@@ -50,17 +52,21 @@ class Surroundings:
     pass_env: tuple[str, ...]
     cli_config: Path
     inherit: tuple[int, ...] = ()
+    run_id: str = ""
+    credentials: Callable[[str], Mapping[str, str]] | None = None
+    """What a command gets to see of credentials, instead of the caller's; made when it starts, never written down."""
 
 
 def terraform_env(place: Surroundings, command: str = "plan") -> dict[str, str]:
     """The environment Terraform sees. Variables that would change a plan unseen are left out (signing.md §4).
 
-    `init` is not told the workspace: it refuses one that does not exist yet, which `plan` makes.
+    `init` and `workspace` are not told the workspace: they refuse one that does not exist yet.
     """
-    workspace = {} if command == "init" else {"TF_WORKSPACE": place.workspace}
+    workspace = {} if command in ("init", "workspace") else {"TF_WORKSPACE": place.workspace}
+    environ = place.environ if place.credentials is None else place.credentials(command)
     allowed = {
         name: value
-        for name, value in place.environ.items()
+        for name, value in environ.items()
         if name in place.pass_env or any(fnmatchcase(name, pattern) for pattern in ALLOWED_VARIABLES)
     }
     return allowed | {
@@ -70,6 +76,7 @@ def terraform_env(place: Surroundings, command: str = "plan") -> dict[str, str]:
         "TF_DATA_DIR": str(place.data),
         "TF_CLI_CONFIG_FILE": str(place.cli_config),
         "CHECKPOINT_DISABLE": "1",
+        **({RUN_VARIABLE: place.run_id} if place.run_id else {}),
     }
 
 
@@ -104,9 +111,14 @@ def show_argv(plan: Path) -> list[str]:
     return ["show", "-json", str(plan)]
 
 
-def apply_argv(plan: Path) -> list[str]:
+def apply_argv(plan: Path, *, lock: bool = True) -> list[str]:
     """Arguments of `apply` for exactly one plan file."""
-    return ["apply", "-input=false", "-json", str(plan)]
+    return ["apply", "-input=false", "-json", f"-lock={str(lock).lower()}", str(plan)]
+
+
+def push_argv(state: Path, *, lock: bool) -> list[str]:
+    """Arguments of `state push`."""
+    return ["state", "push", "-no-color", f"-lock={str(lock).lower()}", str(state)]
 
 
 def _hcl(value: object) -> str:
@@ -116,7 +128,7 @@ def _hcl(value: object) -> str:
 class Terraform:
     """Runs one stack's Terraform and counts the processes it starts."""
 
-    def __init__(self, program: Program, place: Surroundings, *, stop: threading.Event) -> None:
+    def __init__(self, program: Program, place: Surroundings, *, stop: Stop) -> None:
         self.program = program
         self.place = place
         self.runs = 0

@@ -25,7 +25,8 @@ COMMANDS = {
     "verify": "Check signature, digests and bindings of an artifact; works offline.",
     "sync": "Make the stacks of a branch what the branch says.",
     "history": "The deployments of stacks.",
-    "recover": "Adopt a state that was changed on purpose.",
+    "lock": "Who holds which stack; release what a dead run holds.",
+    "recover": "Finish what a crash left behind; adopt a state that was changed on purpose.",
     "doctor": "Check binary, store, keys, clock, configuration.",
 }
 

@@ -1,45 +1,32 @@
 """Applying one verified plan: claim it, run Terraform on exactly its bytes, journal, record, move the head."""
 
-import json
 import os
 import socket
+import time
 from dataclasses import dataclass
-from datetime import datetime
+from pathlib import Path
 
-from tfops import dsse
+from tfops.adapters.hosts import left_running
 from tfops.adapters.process import Ended
 from tfops.adapters.terraform import apply_argv
-from tfops.attestation import (
-    Digest,
-    Expected,
-    Purpose,
-    Subject,
-    binding_checks,
-    check_files,
-    encode,
-    require,
-    subject,
-)
+from tfops.attestation import Expected, Purpose, binding_checks, check_files, require
 from tfops.concealment import Secrets
-from tfops.deployment import (
-    Claim,
-    ResourceResult,
-    Result,
-    ResultPredicate,
-    ResultStatement,
-    resource_results,
-)
+from tfops.deployment import Claim, ResourceResult, Result, resource_results
 from tfops.errors import InterruptedRunError, TfopsError
-from tfops.event_redaction import redact_event
 from tfops.fingerprint import Fingerprint
+from tfops.inflight import instances, missing_creations
 from tfops.steps import diagnosis
 from tfops.steps.errored import rescue
+from tfops.steps.journal import Journal
 from tfops.steps.opening import Session, now
-from tfops.steps.planning import source_of, state_ref
+from tfops.steps.planning import state_ref
+from tfops.steps.recording import Ending, plan_subjects, sign_result
 from tfops.steps.state import Snapshot
-from tfops.steps.store import CLAIM, EVENTS, PlanArtifact, sha256
+from tfops.steps.store import PlanArtifact, Unfinished
 from tfops.steps.surveyed import Surveyed
-from tfops.steps.workplace import Workplace, archive, current_state, read_only_copy
+from tfops.steps.workplace import Workplace, archive, current_state, read_only_copy, state_data
+
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,66 +74,82 @@ def apply_plan(
     given_plan_id: str | None,
 ) -> Applied:
     """Apply an artifact that passed `check_artifact`. Used up by its claim, whatever happens then."""
-    stack, started_on = work.surveyed.id, now()
+    stack, started_on, given = work.surveyed.id, now(), given_plan_id or artifact.id
     verified = read_only_copy(work, artifact.files["plan.tfplan"])
     session.store.keep_inputs(stack, fingerprint.digest, archive(session, work.surveyed, fingerprint))
-    for used in dict.fromkeys((given_plan_id or artifact.id, artifact.id)):
+    session.store.begin_apply(
+        stack,
+        Unfinished(plan_id=artifact.id, given_plan_id=given, run_id=session.run_id, begun_on=started_on),
+    )
+    for used in dict.fromkeys((given, artifact.id)):
         session.store.claim(stack, _claim(session, used, artifact.id))
-    session.store.note_waiting(stack, None)
-    journal = _Journal(session, stack, artifact.id, secrets)
-    session.say(stack, f"terraform apply, plan {artifact.id[:12]}")
+    work.hold.begin_apply()
+    work.note_apply(artifact.id)
+    ended, journal = _run(session, work, artifact.id, verified, secrets)
+    error = _error(work, ended, secrets)
+    rescued = rescue(session, work.surveyed, work.terraform.place.root)
+    is_killed = _is_killed(session, ended)
+    after, error = _state_after(session, work, before, error)
+    resources = resource_results(journal.data)
+    missing = find_missing(session, work, resources) if is_killed else ()
+    ending = Ending(
+        result=_result_of(error),
+        purpose=artifact.statement.predicate.purpose,
+        plan_id=artifact.id,
+        given_plan_id=given_plan_id,
+        subjects=plan_subjects(session, stack, artifact.id, journal.data),
+        fingerprint=fingerprint.digest,
+        before=before,
+        after=after,
+        resources=resources,
+        missing=missing,
+        reason="" if error is None else str(error),
+        started_on=started_on,
+    )
+    settled = not (missing or rescued)
+    return _record(session, work, ending, error, given=given, settled=settled)
+
+
+def _run(session: Session, work: Workplace, plan_id: str, verified: Path, secrets: Secrets) -> tuple[Ended, Journal]:
+    stack = work.surveyed.id
+    journal = Journal(session, stack, plan_id, secrets)
+    session.say(stack, f"terraform apply, plan {plan_id[:12]}")
     ended = work.terraform.run(
-        apply_argv(verified),
+        apply_argv(verified, lock=not work.state_locked),
         name="apply",
         on_line=journal.write,
         on_pause=journal.flush,
         on_wait=lambda: session.say(stack, "terraform is still stopping: it finishes what is under way"),
     )
-    error = _error(work, ended, secrets)
-    rescue(session, work.surveyed, work.terraform.place.root)
-    return _record(session, work, artifact, fingerprint, before, started_on, error, given_plan_id)
-
-
-# What recovery needs is on the disk at once; what a provisioner prints goes there a moment later, all together.
-_DECISIVE = frozenset({"apply_start", "apply_complete", "apply_errored", "diagnostic", "change_summary"})
-
-
-class _Journal:
-    """Writes Terraform's events to the store, redacted, while they happen, and says what a person wants to hear."""
-
-    def __init__(self, session: Session, stack: str, plan_id: str, secrets: Secrets) -> None:
-        self._session = session
-        self._stack = stack
-        self._plan_id = plan_id
-        self._secrets = secrets
-        self._held: list[bytes] = []
-
-    def flush(self) -> None:
-        """Bring what is held back to the disk."""
-        if self._held:
-            self._session.store.journal(self._stack, self._plan_id, b"".join(self._held))
-            self._held.clear()
-
-    def write(self, line: bytes) -> None:
-        """Journal one line of Terraform's output."""
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return  # not an event: Terraform's own words on a crash, kept nowhere for they may hold anything
-        if not isinstance(event, dict):
-            return
-        redacted = redact_event(event, self._secrets)
-        self._held.append(json.dumps(redacted).encode() + b"\n")
-        if event.get("type") in _DECISIVE:
-            self.flush()
-        if event.get("type") in ("apply_progress", "apply_complete", "apply_errored", "provision_progress"):
-            self._session.say(self._stack, str(redacted.get("@message", "")))
+    journal.finish()
+    return ended, journal
 
 
 def _error(work: Workplace, ended: Ended, secrets: Secrets) -> TfopsError | None:
     if ended.code == 0:
         return None
+    if ended.stopped and (why := work.hold.why_lost()) is not None:
+        return why
     return diagnosis.failed("apply", work.terraform, work.surveyed.id, ended, "apply", secrets)
+
+
+def _is_killed(session: Session, ended: Ended) -> bool:
+    """Whether Terraform did not end by itself. If only its launcher was killed, it is waited for."""
+    if ended.code >= 0:
+        return False
+    while left_running(session.run_id, programs=session.programs)[0]:
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def find_missing(
+    session: Session, work: Workplace, resources: tuple[ResourceResult, ...]
+) -> tuple[ResourceResult, ...]:
+    """The creations that were begun and that the state does not have."""
+    try:
+        return missing_creations(resources, instances(state_data(session, work)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return missing_creations(resources, {})
 
 
 def _claim(session: Session, plan_id: str, applied_plan_id: str) -> Claim:
@@ -161,36 +164,17 @@ def _claim(session: Session, plan_id: str, applied_plan_id: str) -> Claim:
 
 
 def _record(
-    session: Session,
-    work: Workplace,
-    artifact: PlanArtifact,
-    fingerprint: Fingerprint,
-    before: Snapshot,
-    started_on: datetime,
-    error: TfopsError | None,
-    given_plan_id: str | None,
+    session: Session, work: Workplace, ending: Ending, error: TfopsError | None, *, given: str, settled: bool
 ) -> Applied:
-    stack = work.surveyed.id
-    after, error = _state_after(session, work, before, error)
-    events = session.store.events(stack, artifact.id)
-    ending = Ending(
-        result=_result_of(error),
-        purpose=artifact.statement.predicate.purpose,
-        plan_id=artifact.id,
-        given_plan_id=given_plan_id,
-        subjects=plan_subjects(session, stack, artifact.id),
-        fingerprint=fingerprint.digest,
-        before=before,
-        after=after,
-        resources=resource_results(events),
-        reason="" if error is None else str(error),
-        started_on=started_on,
-    )
+    stack, plan_id = work.surveyed.id, ending.plan_id or ""
     record = sign_result(session, work.surveyed, ending)
-    for used in dict.fromkeys((artifact.id, given_plan_id or artifact.id)):
+    for used in dict.fromkeys((plan_id, given)):
         session.store.put_result(stack, used, record.envelope)
+    work.forget_apply()
     if error is None:
         session.store.move_head(stack, record.envelope)
+    if settled:
+        session.store.settle(stack)
     return Applied(deployment=record.id, error=error)
 
 
@@ -208,82 +192,3 @@ def _state_after(
         return current_state(session, work), error
     except TfopsError as unreadable:
         return before, error or unreadable
-
-
-def plan_subjects(session: Session, stack: str, plan_id: str) -> tuple[Subject, ...]:
-    """What a deployment vouches for: the plan, its claim and its journal."""
-    files = session.store.plan_files(stack, plan_id)
-    found = [subject(name, files[name]) for name in (CLAIM, EVENTS) if name in files]
-    return (Subject(name="plan-statement", digest=Digest(sha256=plan_id)), *found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """A signed result: its id and its envelope."""
-
-    id: str
-    envelope: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How something ended, before it is signed: what differs from one result record to the next."""
-
-    result: Result
-    fingerprint: str
-    before: Snapshot
-    after: Snapshot
-    subjects: tuple[Subject, ...]
-    started_on: datetime
-    plan_id: str | None = None
-    given_plan_id: str | None = None
-    purpose: Purpose = Purpose.SYNC
-    resources: tuple[ResourceResult, ...] = ()
-    reason: str = ""
-
-
-def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
-    """Make and sign one result record."""
-    stack = surveyed.stack
-    predicate = ResultPredicate(
-        result=ending.result,
-        purpose=ending.purpose,
-        store_id=session.store.id,
-        stack=stack.id,
-        environment=stack.environment,
-        workspace=stack.workspace,
-        root=stack.root,
-        plan_id=ending.plan_id,
-        given_plan_id=ending.given_plan_id,
-        source=source_of(session),
-        fingerprint=ending.fingerprint,
-        state=state_ref(surveyed, ending.after),
-        state_sha256=ending.after.sha256,
-        serial_before=ending.before.serial,
-        resources=ending.resources,
-        reason=ending.reason,
-        builder=session.builder,
-        started_on=ending.started_on,
-        finished_on=now(),
-    )
-    payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
-    return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer))
-
-
-def record_convergence(
-    session: Session, surveyed: Surveyed, fingerprint: Fingerprint, state: Snapshot, *, started_on: datetime
-) -> str:
-    """A plan found nothing to do: a signed record of that becomes the head. Returns its id."""
-    session.store.keep_inputs(surveyed.id, fingerprint.digest, archive(session, surveyed, fingerprint))
-    ending = Ending(
-        result=Result.CONVERGED,
-        fingerprint=fingerprint.digest,
-        before=state,
-        after=state,
-        subjects=(Subject(name="inputs", digest=Digest(sha256=fingerprint.digest)),),
-        started_on=started_on,
-    )
-    record = sign_result(session, surveyed, ending)
-    session.store.move_head(surveyed.id, record.envelope)
-    session.store.note_waiting(surveyed.id, None)
-    return record.id

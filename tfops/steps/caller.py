@@ -1,9 +1,10 @@
 """Who runs tfops and where."""
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tfops.adapters.lock import Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class Caller:
     directory: Path
     environ: Mapping[str, str]
     config_file: Path | None = None
-    stop: threading.Event
+    stop: Stop
     say: Callable[[str, str], None] = lambda stack, message: None
 
     @property

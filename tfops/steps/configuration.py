@@ -73,22 +73,6 @@ def _read_config(path: Path) -> str:
         ) from error
 
 
-def local_store_path(config: Config, caller: Caller) -> Path:
-    """Where a local store lies: as configured, else by its id below the user's state directory."""
-    if config.store.path:
-        path = Path(config.store.path)
-        if config.store.path.startswith("~/"):
-            return caller.home / config.store.path[2:]
-        if not path.is_absolute():
-            raise ConfigError(
-                f"the store's path {config.store.path!r} is relative: it would depend on where tfops is started",
-                code="config.invalid_value",
-                hint="give an absolute path, or one that begins with ~/",
-            )
-        return path
-    return caller.state_home / (config.store.id or "unnamed")
-
-
 def default_key_uri(config: Config) -> str:
     """The key `init` makes for a store."""
     return f"file:~/.config/tfops/keys/{(config.store.id or 'unnamed')[:12]}.pem"

@@ -4,7 +4,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from tfops.adapters import keys as key_files
 from tfops.adapters.git import GitTree, Repository, Revision
-from tfops.adapters.objects import DirectoryObjects
+from tfops.adapters.lock import Stop
 from tfops.adapters.terraform import Program, find_program
 from tfops.attestation import Builder, TerraformRef
 from tfops.config import Config
 from tfops.errors import ConfigError, FailedError, InterruptedRunError, UsageError
+from tfops.stacks import Stack
 from tfops.steps.caller import Caller
-from tfops.steps.configuration import default_key_uri, local_store_path, read_configuration, trusted_keys
+from tfops.steps.configuration import default_key_uri, read_configuration, trusted_keys
+from tfops.steps.hold import AnyOf, Hold, Wanted
+from tfops.steps.place import Place, place_of
 from tfops.steps.store import Store, open_store
 from tfops.versions import parse_constraints
 
@@ -69,18 +72,14 @@ class Session:
     started_on: datetime
 
     @cached_property
-    def store_root(self) -> Path:
-        """Where the local store lies."""
-        return local_store_path(self.config, self.caller)
+    def place(self) -> Place:
+        """Where the store lies."""
+        return place_of(self.config, self.caller)
 
     @cached_property
     def store(self) -> Store:
         """The store; refused when it is empty or another one."""
-        return open_store(
-            DirectoryObjects(self.store_root),
-            expected_id=self.config.store.id,
-            where=str(self.store_root),
-        )
+        return open_store(self.place.objects, expected_id=self.config.store.id, where=self.place.where)
 
     @cached_property
     def keys(self) -> Mapping[str, "SSlibKey"]:
@@ -119,6 +118,11 @@ class Session:
         return program
 
     @property
+    def programs(self) -> frozenset[str]:
+        """The names by which a Terraform of ours is known among the processes of this host."""
+        return frozenset({Path(self.program.argv[0]).name, "launcher.py", "embedded.py"})
+
+    @property
     def terraform_ref(self) -> TerraformRef:
         """What plans say about the program that made them."""
         program = self.program
@@ -138,6 +142,28 @@ class Session:
             "run_id": self.run_id,
             "since": now().isoformat(timespec="seconds"),
         }
+
+    def held(self, hold: Hold, *stops: Stop) -> "Session":
+        """The same session for a stack that is held: it writes only while it is, and stops when it is lost."""
+        stop = AnyOf((self.caller.stop, hold.lost, *stops))
+        session = replace(self, caller=replace(self.caller, stop=stop))
+        known = {name: value for name, value in vars(self).items() if name not in vars(session)}
+        vars(session).update(known | {"store": self.store.guarded(hold.check)})
+        return session
+
+    def wanted(self, stack: Stack, command: str, *, wait_seconds: float) -> Wanted:
+        """What we say of ourselves to hold a stack."""
+        return Wanted(
+            stack=stack.id,
+            run_id=self.run_id,
+            command=command,
+            since=now(),
+            wait_seconds=wait_seconds,
+            grace_seconds=stack.timeout_seconds,
+            stop=self.caller.stop,
+            programs=self.programs,
+            say=lambda message: self.say(stack.id, message),
+        )
 
     def say(self, stack: str, message: str) -> None:
         """Tell the person in front of the screen what goes on."""

@@ -1,16 +1,14 @@
 """Stacks that were deployed from a branch and are gone from it: left behind, or living on under another name."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfops.changes import Action, Plan
 from tfops.deployment import Deployment
-from tfops.errors import RefusedError
+from tfops.errors import RefusedError, TfopsError
+from tfops.inflight import instances
 from tfops.steps.opening import Session
-from tfops.steps.state import managed
-from tfops.steps.store import state_name
 from tfops.steps.surveyed import Surveyed
 
 ALIKE = 0.5
@@ -59,17 +57,11 @@ def refuse_look_alike(session: Session, surveyed: Surveyed, live: Mapping[str, S
 
 
 def _existing(session: Session, orphan: Orphan) -> set[str]:
-    state = managed(session.store_root / state_name(orphan.stack))
+    state = session.place.managed_state(orphan.stack, orphan.head.record.workspace)
     try:
-        document = json.loads(state.file(orphan.head.record.workspace).read_bytes())
-        return {_state_address(resource) for resource in document.get("resources") or []}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {_resource(address) for address in instances(state.data(stack=orphan.stack) or b"")}
+    except (TfopsError, ValueError, KeyError, TypeError, AttributeError):
         return set()
-
-
-def _state_address(resource: Mapping[str, object]) -> str:
-    module = f"{resource['module']}." if resource.get("module") else ""
-    return _resource(f"{module}{resource['type']}.{resource['name']}")
 
 
 def _resource(address: str) -> str:

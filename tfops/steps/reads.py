@@ -5,14 +5,15 @@ from dataclasses import replace
 
 from tfops.inputs import remote_states_of
 from tfops.modules import RemoteState
+from tfops.s3_backend import read_backend
 from tfops.stacks import StateAddress, in_order
-from tfops.steps.state import local
+from tfops.steps.local_state import local
 from tfops.steps.surveyed import Surveyed
 
 
 def with_reads(found: Mapping[str, Surveyed]) -> dict[str, Surveyed]:
     """The same stacks, each knowing what it reads and behind what it waits for; raises ConfigError on a cycle."""
-    owners = {_state_path(item) or str(item.address): name for name, item in found.items()}
+    owners = {_identity(item): name for name, item in found.items()}
     linked = {}
     for name, item in found.items():
         resolved, unresolved = _read_stacks(item, owners)
@@ -28,22 +29,24 @@ def with_reads(found: Mapping[str, Surveyed]) -> dict[str, Surveyed]:
 def _read_stacks(item: Surveyed, owners: Mapping[str, str]) -> tuple[set[str], bool]:
     resolved, unresolved = set(), False
     for read in remote_states_of(item.inputs, item.stack.root):
-        owner = owners.get(_read_path(read) or "")
+        owner = owners.get(_read_identity(read) or "")
         if owner is not None:
             resolved.add(owner)
         unresolved = unresolved or read.dynamic or (owner is None and read.backend == "local")
     return resolved, unresolved
 
 
-def _state_path(item: Surveyed) -> str | None:
-    if item.local_state is None:
-        return None
-    return str(item.local_state.file(item.stack.workspace))
+def _identity(item: Surveyed) -> str:
+    """A file's path or an object's address: what a remote state block says when it means this state."""
+    return str(item.address) if item.state is None else item.state.where
 
 
-def _read_path(read: RemoteState) -> str | None:
+def _read_identity(read: RemoteState) -> str | None:
+    workspace = read.workspace or "default"
+    if read.backend == "s3" and not read.dynamic:
+        backend = read_backend(dict(read.config))
+        return backend.identity(workspace) if backend else None
     config = tuple((name, str(value)) for name, value in read.config)
     if read.backend != "local" or read.dynamic or "path" not in dict(config):
         return None
-    state = local(StateAddress(kind="local", text="", workspace="", settings=config))
-    return str(state.file(read.workspace or "default"))
+    return local(StateAddress(kind="local", text="", workspace=workspace, settings=config)).where

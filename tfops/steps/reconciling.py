@@ -2,38 +2,52 @@
 
 from dataclasses import replace
 
-from tfops.adapters.lock import FileLock
 from tfops.attestation import Purpose
 from tfops.deployment import Result
 from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
 from tfops.gate import decide
-from tfops.steps.applying import apply_plan, check_artifact, expected_of, record_convergence
+from tfops.steps.applying import apply_plan, check_artifact, expected_of
 from tfops.steps.errored import refuse_errored
-from tfops.steps.interrupted import close_open_claims
+from tfops.steps.hold import Hold
 from tfops.steps.orphans import refuse_look_alike
 from tfops.steps.outcome import Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
-from tfops.steps.state import Snapshot, check_integrity, managed, read_local
-from tfops.steps.store import PlanArtifact, state_name
+from tfops.steps.recording import record_convergence
+from tfops.steps.settling import Settled, refuse_missing, settle
+from tfops.steps.state import Snapshot, check_integrity
+from tfops.steps.store import STATEMENT, PlanArtifact, open_artifact
 from tfops.steps.surveyed import snapshot
-from tfops.steps.workplace import Workplace, current_state, initialise, kept_manifest, workplace
+from tfops.steps.workplace import (
+    Workplace,
+    current_state,
+    initialise,
+    kept_manifest,
+    make_workspace,
+    state_lock,
+    workplace,
+)
 
 
-def reconcile(stack: StackRun, lock: FileLock) -> StackSync:
-    """Plan the stack whose lock is held, and do what the plan and the gate allow. Raises what goes wrong."""
-    with workplace(stack.session, stack.surveyed, purpose="sync", inherit=(lock.descriptor,)) as work:
+def reconcile(stack: StackRun, hold: Hold) -> StackSync:
+    """Plan the stack that is held, and do what the plan and the gate allow. Raises what goes wrong."""
+    session = stack.session
+    with workplace(session, stack.surveyed, purpose="sync", hold=hold) as work:
         stack.work = work
-        return _plan_and_apply(stack, work)
+        initialise(session, work)
+        if stack.options.dry_run:
+            return _plan_and_apply(stack, work)
+        if stack.head is None:
+            make_workspace(session, work)
+        with state_lock(session, work, wait_seconds=stack.options.lock_wait_seconds) as locked:
+            stack.work = locked
+            return _plan_and_apply(stack, locked)
 
 
 def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     session = stack.session
-    initialise(session, work)
-    state = current_state(session, work)
-    if not stack.options.dry_run:
-        close_open_claims(session, stack.surveyed, state, work.leftover)
-    refuse_errored(session, stack.id)
+    settled = _settled(stack, work)
+    state = settled.state
     check_integrity(stack.id, stack.head.record if stack.head else None, state, address=str(stack.surveyed.address))
     if stack.head is None:
         _check_first(stack, state)
@@ -43,10 +57,11 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
         check_artifact(given, expected_of(session, stack.surveyed, stack.fingerprint, state), Purpose.SYNC)
     elif (waiting := _still_waiting(stack, state)) is not None:
         return waiting
-    stack.planned = make_plan(session, work, state, lock=True)
+    stack.planned = make_plan(session, work, state, lock=not work.state_locked)
     if stack.planned is None:
-        return _converge(stack, state)
-    if stack.head is None and not state.exists and not stack.options.as_new:
+        return _converge(stack, state, settled)
+    refuse_missing(stack.id, settled.missing, stack.planned.plan)
+    if stack.head is None and not state.holds_something and not stack.options.as_new:
         refuse_look_alike(session, stack.surveyed, stack.live, stack.planned.plan)
     decision = decide(environment=stack.surveyed.stack.environment, approval=stack.surveyed.stack.approval)
     if stack.options.dry_run:
@@ -61,9 +76,20 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     return _apply(stack, work, artifact, state)
 
 
+def _settled(stack: StackRun, work: Workplace) -> Settled:
+    """What an earlier apply left open is closed as far as that goes by itself; a dry run only looks."""
+    if not stack.options.dry_run:
+        return settle(stack.session, work)
+    refuse_errored(stack.session, stack.id)
+    return Settled(state=current_state(stack.session, work))
+
+
 def _check_first(stack: StackRun, state: Snapshot) -> None:
     """A stack without a head must really be one that was never deployed, and no other one's new name."""
     session = stack.session
+    _refuse_second_state(stack)
+    if not session.store.is_known(stack.id):
+        return
     deployments, errors = session.store.deployments(stack.id, session.keys)
     if errors or any(deployment.record.result is Result.APPLIED for deployment in deployments):
         raise VerificationError(
@@ -74,49 +100,51 @@ def _check_first(stack: StackRun, state: Snapshot) -> None:
             stack=stack.id,
         )
     made = [r.address for d in deployments for r in d.record.resources if r.ok and r.action == "create"]
-    if made and not state.exists:
+    if made and not state.holds_something:
         raise VerificationError(
             f"{stack.id}: an earlier apply made {', '.join(made[:3])}{' …' if made[3:] else ''}, and there is no state",
             code="state.missing",
             hint=f'restore the state; if nothing of it exists: tfops recover {stack.id} --adopt-state --reason "…"',
             stack=stack.id,
         )
-    _refuse_second_state(stack)
 
 
 def _refuse_second_state(stack: StackRun) -> None:
     """A renamed stack takes its old name's state over; one it got under the new name must not be left behind."""
-    own = managed(stack.session.store_root / state_name(stack.id))
-    if own == stack.surveyed.local_state or stack.surveyed.address.kind != "managed":
+    state = stack.surveyed.state
+    own = stack.session.place.managed_state(stack.id, stack.surveyed.stack.workspace)
+    if state is None or own.where == state.where or not stack.surveyed.is_managed:
         return
-    if read_local(own, stack.surveyed.stack.workspace, stack=stack.id).exists:
+    if own.snapshot(stack=stack.id).exists:
         raise VerificationError(
             f"{stack.id} has a state of its own, and `moved` says that it takes another one over: "
-            f"{own.path.parent} would be left behind with all it holds",
+            f"{own.where} would be left behind with all it holds",
             code="state.two_states",
             hint="bring the resources of one state into the other (terraform state mv), or take `moved` away",
             stack=stack.id,
         )
 
 
-def _converge(stack: StackRun, state: Snapshot) -> StackSync:
+def _converge(stack: StackRun, state: Snapshot, settled: Settled) -> StackSync:
     stack.session.say(stack.id, "nothing to do")
     if stack.options.dry_run:
         return stack.result(Outcome.CONVERGED)
     # Terraform may have written the state (a first one, with no resources) while it planned: look again.
-    assert stack.work is not None  # noqa: S101
     after = snapshot(stack.surveyed) or state
     record_convergence(stack.session, stack.surveyed, stack.fingerprint, after, started_on=stack.started_on)
+    if settled.missing:
+        stack.session.store.settle(stack.id)  # the code wants none of what may be missing
     return stack.result(Outcome.CONVERGED)
 
 
 def _store_plan(stack: StackRun, planned: Planned) -> PlanArtifact:
-    """Sign and store, then take it back from the store and verify it: what is applied is what was recorded."""
+    """Sign and store, then take the statement back and verify it: what is applied is what was recorded."""
     session = stack.session
     signed = sign_plan(session, stack.surveyed, planned, stack.fingerprint, Purpose.SYNC)
     session.store.put_plan(stack.id, signed.id, signed.files, signed.envelope)
     stack.plan_id = signed.id
-    return session.store.plan(stack.id, signed.id, session.keys)
+    recorded = session.store.statement(stack.id, signed.id) or b""
+    return open_artifact({**signed.files, STATEMENT: recorded}, session.keys, where=f"plan {signed.id[:12]}")
 
 
 def _apply(stack: StackRun, work: Workplace, artifact: PlanArtifact, state: Snapshot) -> StackSync:
@@ -152,6 +180,7 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     if decision.allowed or plan_id is None or stack.options.replan or stack.options.dry_run:
         return None
     try:
+        session.store.refuse_claimed(stack.id, plan_id)
         artifact = session.store.plan(stack.id, plan_id, session.keys)
         check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), Purpose.SYNC)
     except TfopsError:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from tfops.deployment import ResultPredicate
-from tfops.errors import FailedError, VerificationError
-from tfops.stacks import StateAddress
+from tfops.errors import VerificationError
 
 OVERRIDE = "zz_tfops_managed_override.tf.json"
 
@@ -19,19 +20,27 @@ class Snapshot:
     lineage: str | None = None
     serial: int = 0
     sha256: str | None = None
+    version: str | None = field(default=None, compare=False)
+    """What the backend calls this content: an ETag. Only a shortcut for reading, never evidence."""
+    resources: int | None = field(default=None, compare=False)
 
     @property
     def exists(self) -> bool:
         """Whether there is a state at all."""
         return self.lineage is not None
 
+    @property
+    def holds_something(self) -> bool:
+        """Whether anything is in it, as far as is known. A new workspace begins with an empty state."""
+        return self.exists and self.resources != 0
 
-def parse_state(data: bytes, *, stack: str) -> Snapshot:
+
+def parse_state(data: bytes, *, stack: str, version: str | None = None) -> Snapshot:
     """A snapshot from a state file's bytes; empty bytes are no state."""
     if not data.strip():
         return Snapshot()
     try:
-        return _snapshot(data)
+        return _snapshot(data, version)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise VerificationError(
             f"{stack}: its state cannot be read: {error}",
@@ -41,7 +50,7 @@ def parse_state(data: bytes, *, stack: str) -> Snapshot:
         ) from error
 
 
-def _snapshot(data: bytes) -> Snapshot:
+def _snapshot(data: bytes, version: str | None) -> Snapshot:
     state = json.loads(data)
     if state["version"] != 4:
         raise ValueError(f"state version {state['version']}, not 4")
@@ -49,58 +58,57 @@ def _snapshot(data: bytes) -> Snapshot:
         lineage=str(state["lineage"]),
         serial=int(state["serial"]),
         sha256=hashlib.sha256(data).hexdigest(),
+        version=version,
+        resources=len(state.get("resources") or ()),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalState:
-    """Where Terraform's local backend keeps a state: managed by tfops, or by an absolute path in the code."""
+class StateFile(Protocol):
+    """Where a stack's state lies, for backends that tfops reads without starting Terraform."""
 
-    path: Path
-    workspace_directory: Path
+    @property
+    def where(self) -> str:
+        """The place, as messages name it."""
+        ...
 
-    def file(self, workspace: str) -> Path:
-        """The state file of a workspace, as Terraform's local backend names it."""
-        if workspace == "default":
-            return self.path
-        return self.workspace_directory / workspace / "terraform.tfstate"
+    def data(self, *, stack: str) -> bytes | None:
+        """The state's bytes; None where there is none."""
+        ...
 
-    def override(self) -> bytes:
-        """An override file that puts the state here."""
-        backend = {"path": str(self.path), "workspace_dir": str(self.workspace_directory)}
-        return json.dumps({"terraform": {"backend": {"local": backend}}}).encode()
+    def snapshot(self, *, stack: str, known: Snapshot | None = None) -> Snapshot:
+        """The state now. `known` is returned where the backend says cheaply that it still is that one."""
+        ...
 
+    def override(self, session_name: str) -> bytes:
+        """An override file that puts the state here, for managed state."""
+        ...
 
-def managed(directory: Path) -> LocalState:
-    """The managed state of a stack in its directory of the store."""
-    return LocalState(path=directory / "terraform.tfstate", workspace_directory=directory / "workspaces")
+    def prepare(self) -> None:
+        """Make what must exist before Terraform writes a managed state."""
+        ...
 
+    def must_make_workspace(self, now: Snapshot) -> bool:
+        """Whether Terraform would first lock and write an empty state for a workspace that is new."""
+        ...
 
-def local(address: StateAddress) -> LocalState:
-    """A local backend the code names."""
-    settings = dict(address.settings)
-    path = Path(str(settings["path"]))
-    directory = settings.get("workspace_dir")
-    return LocalState(
-        path=path,
-        workspace_directory=Path(str(directory)) if directory else path.parent / "terraform.tfstate.d",
-    )
+    def hold(self, request: "StateLockRequest") -> AbstractContextManager[bool]:
+        """Hold Terraform's own lock on the state for it; False where that is left to Terraform."""
+        ...
 
 
-def read_local(state: LocalState, workspace: str, *, stack: str) -> Snapshot:
-    """The snapshot of a local state."""
-    file = state.file(workspace)
-    try:
-        return parse_state(file.read_bytes(), stack=stack)
-    except FileNotFoundError:
-        return Snapshot()
-    except OSError as error:
-        raise FailedError(
-            f"{stack}: its state {file} cannot be read: {error.strerror}",
-            code="state.unreadable",
-            hint="give this user access to it",
-            stack=stack,
-        ) from error
+@dataclass(frozen=True, kw_only=True)
+class StateLockRequest:
+    """Who wants the lock on a state. `epoch` is that of the lease it is wanted under, 0 in a local store."""
+
+    stack: str
+    store_id: str
+    run_id: str
+    epoch: int
+    wait_seconds: float
+    terraform_version: str
+    is_stopped: Callable[[], bool]
+    say: Callable[[str], None]
+    on_released: Callable[[Mapping[str, object]], None]
 
 
 def check_integrity(stack: str, head: ResultPredicate | None, now: Snapshot, *, address: str) -> None:

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -16,6 +18,7 @@ from tfops.adapters.objects import Objects
 from tfops.attestation import PLAN_FILES, PlanStatement, decode_plan
 from tfops.deployment import Claim, Deployment, Result, decode_deployment
 from tfops.errors import FailedError, UsageError, VerificationError
+from tfops.steps.guard import GuardedObjects
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
@@ -23,12 +26,13 @@ if TYPE_CHECKING:
 SCHEMA = "tfops.store/v1"
 STATEMENT, CLAIM, RESULT, EVENTS = "statement.json", "claim.json", "result.json", "events.ndjson"
 APPLIED_FILES = (CLAIM, RESULT, EVENTS)
-RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "store.json", "digest-key"})
+RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "stacks", "probe", "store.json", "digest-key"})
 _HEADS = frozenset({Result.APPLIED, Result.CONVERGED, Result.ADOPTED})
 _PARTS_OF_A_STACK = frozenset(
-    {"plans", "inputs", "records", "errored", "set-aside", "drift", "incidents", "lock", "waiting"}
+    {"plans", "inputs", "records", "errored", "set-aside", "drift", "incidents", "lock", "waiting", "unfinished"}
 )
 MIN_ID_CHARACTERS = 6
+_LONGEST_NAME = 200
 _PLAN_ID = re.compile("[0-9a-f]{64}")
 
 
@@ -42,6 +46,15 @@ class PlanArtifact(msgspec.Struct, frozen=True, kw_only=True):
     where: str
 
 
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An apply that is under way or not settled. `given_plan_id` is the plan a person named, else the same one."""
+
+    plan_id: str
+    given_plan_id: str
+    run_id: str
+    begun_on: datetime
+
+
 class Store:
     """One store, opened. Heads and deployments it returns are verified; nothing else is trusted."""
 
@@ -49,10 +62,18 @@ class Store:
         self.objects = objects
         self.id = store_id
         self.digest_key = digest_key
+        self._heads: dict[str, bytes | None] = {}
+        self._claims: dict[str, bytes] = {}
+
+    def guarded(self, check: Callable[[], None]) -> "Store":
+        """The same store for a run that holds a stack: before every write `check` says whether it still does."""
+        store = Store(GuardedObjects(self.objects, check), store_id=self.id, digest_key=self.digest_key)
+        store._heads = self._heads
+        return store
 
     def head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:
         """The last record at which the stack was converged; None where there is none."""
-        data = self.objects.get(f"{_place(stack)}/head.json")
+        data = self._heads[stack] = self.objects.get(f"{_place(stack)}/head.json")
         if data is None:
             return None
         head = self._deployment(data, stack, keys, what=f"the head of {stack}")
@@ -66,26 +87,39 @@ class Store:
         return head
 
     def move_head(self, stack: str, record: bytes) -> None:
-        """Make `record` the stack's head, unless somebody else moved it meanwhile to a later one."""
+        """Make `record` the stack's head, unless somebody else moved it since it was last read here."""
         key = f"{_place(stack)}/head.json"
-        if not self.objects.replace(key, record, expected=self.objects.get(key)):
+        expected = self._heads[stack] if stack in self._heads else self.objects.get(key)
+        self._register(stack)
+        if not self.objects.replace(key, record, expected=expected):
             raise FailedError(
                 f"{stack}: another run moved the head at the same moment",
                 code="store.conflict",
                 hint=f"nothing is lost; run again: tfops sync {stack}",
                 stack=stack,
             )
+        self._heads[stack] = record
 
     def stacks(self) -> list[str]:
-        """Every stack that ever converged here."""
-        return self._with("head.json")
+        """Every stack that was ever planned or converged here: one listing, however many there are."""
+        return sorted(self._registered(name) for name in self.objects.names("stacks"))
 
-    def known_stacks(self) -> list[str]:
-        """Every stack that was ever planned or converged here."""
-        return sorted({*self._with("head.json"), *self._with("plans")})
+    def is_known(self, stack: str) -> bool:
+        """Whether the stack was ever planned or converged here."""
+        return self.objects.get(f"stacks/{_index_name(stack)}") is not None
+
+    def _register(self, stack: str) -> None:
+        if self._heads.get(stack) is None:  # who has a head is known
+            self.objects.create(f"stacks/{_index_name(stack)}", os.fsencode(stack))
+
+    def _registered(self, name: str) -> str:
+        if not name.startswith("~"):
+            return unquote(name, errors="surrogateescape")
+        return os.fsdecode(self.objects.get(f"stacks/{name}") or b"")
 
     def put_plan(self, stack: str, plan_id: str, files: Mapping[str, bytes], statement: bytes) -> None:
         """Store an artifact, write-once; the statement comes last, so a plan with one is complete."""
+        self._register(stack)
         place = _plan(stack, plan_id)
         for name, data in (*files.items(), (STATEMENT, statement)):
             self._put_once(f"{place}/{name}", data)
@@ -100,7 +134,7 @@ class Store:
             )
         found = [
             (stack, plan_id)
-            for stack in self._with("plans")
+            for stack in self.stacks()
             for plan_id in self.plan_ids(stack)
             if plan_id.startswith(prefix)
         ]
@@ -125,7 +159,10 @@ class Store:
 
     def plan(self, stack: str, plan_id: str, keys: Mapping[str, "SSlibKey"]) -> PlanArtifact:
         """A stored artifact with its signature verified (its files are checked by whoever uses them)."""
-        artifact = open_artifact(self.plan_files(stack, plan_id), keys, where=f"plan {plan_id[:12]} of {stack}")
+        place = _plan(stack, plan_id)
+        found = {name: self.objects.get(f"{place}/{name}") for name in (STATEMENT, *PLAN_FILES)}
+        files = {name: data for name, data in found.items() if data is not None}
+        artifact = open_artifact(files, keys, where=f"plan {plan_id[:12]} of {stack}")
         if artifact.id != plan_id:
             raise VerificationError(
                 f"the store keeps plan {artifact.id[:12]} under the name {plan_id[:12]}",
@@ -135,23 +172,55 @@ class Store:
             )
         return artifact
 
+    def statement(self, stack: str, plan_id: str) -> bytes | None:
+        """The signed statement of a plan, as it lies there."""
+        return self.objects.get(f"{_plan(stack, plan_id)}/{STATEMENT}")
+
     def claim(self, stack: str, claim: Claim) -> None:
         """Mark a plan as used; raises VerificationError `verify.claimed` where it was used before."""
         data = msgspec.json.encode(claim)
         if not self.objects.create(f"{_plan(stack, claim.plan_id)}/{CLAIM}", data):
             raise _claimed(stack, claim.plan_id)
+        self._claims[claim.plan_id] = data
+
+    def claim_data(self, stack: str, plan_id: str) -> bytes:
+        """A plan's claim, as it lies there."""
+        return self._claims.get(plan_id) or self.objects.get(f"{_plan(stack, plan_id)}/{CLAIM}") or b""
 
     def refuse_claimed(self, stack: str, plan_id: str) -> None:
         """Raises VerificationError `verify.claimed` where the plan was used before."""
         if self.objects.get(f"{_plan(stack, plan_id)}/{CLAIM}") is not None:
             raise _claimed(stack, plan_id)
 
-    def open_claims(self, stack: str) -> list[Claim]:
-        """Claims without a result: runs that died, or still run."""
+    def begin_apply(self, stack: str, unfinished: Unfinished) -> None:
+        """Note, before the claim, that an apply is under way: whoever comes after a crash looks there first."""
+        key = f"{_place(stack)}/unfinished"
+        self.objects.replace(key, msgspec.json.encode(unfinished), expected=self.objects.get(key))
+
+    def unfinished(self, stack: str) -> Unfinished | None:
+        """The apply that is under way, or whose consequences are not settled yet; None where all is."""
+        data = self.objects.get(f"{_place(stack)}/unfinished")
+        try:
+            return None if data is None else msgspec.json.decode(data, type=Unfinished)
+        except msgspec.MsgspecError as error:
+            raise VerificationError(
+                f"{stack}: the note of its unfinished apply is damaged: {error}",
+                code="store.damaged",
+                hint=f"look at the state; if it is right: tfops recover {stack} --adopt-state --reason …",
+                stack=stack,
+            ) from error
+
+    def settle(self, stack: str) -> None:
+        """Nothing of the last apply is open any more."""
+        self.objects.delete(f"{_place(stack)}/unfinished")
+
+    def open_claims(self, stack: str, unfinished: Unfinished) -> list[Claim]:
+        """Claims of an unfinished apply that have no result: the run died, or still runs."""
         found = []
-        for plan_id in self.plan_ids(stack):
-            names = self.objects.names(_plan(stack, plan_id))
-            if CLAIM in names and RESULT not in names:
+        for plan_id in dict.fromkeys((unfinished.plan_id, unfinished.given_plan_id)):
+            place = _plan(stack, plan_id)
+            claimed = bool(plan_id) and self.objects.get(f"{place}/{CLAIM}") is not None
+            if claimed and self.objects.get(f"{place}/{RESULT}") is None:
                 found.append(self._claim(stack, plan_id))
         return found
 
@@ -161,7 +230,7 @@ class Store:
 
     def events(self, stack: str, plan_id: str) -> bytes:
         """A plan's journal so far."""
-        return self.objects.get(f"{_plan(stack, plan_id)}/{EVENTS}") or b""
+        return self.objects.appended(f"{_plan(stack, plan_id)}/{EVENTS}")
 
     def put_result(self, stack: str, plan_id: str, record: bytes) -> None:
         """Record how applying a plan ended, write-once."""
@@ -199,7 +268,9 @@ class Store:
         self._put_once(f"{_place(stack)}/records/{record_id}.json", record)
 
     def keep_errored_state(self, stack: str, state: bytes) -> None:
-        """Keep a state that Terraform could not write."""
+        """Keep a state that Terraform could not write; it counts as unfinished until it is dealt with."""
+        if self.unfinished(stack) is None:
+            self.begin_apply(stack, Unfinished(plan_id="", given_plan_id="", run_id="", begun_on=datetime.now(UTC)))
         self.objects.create(f"{_place(stack)}/errored/{sha256(state)}.tfstate", state)
 
     def errored_states(self, stack: str) -> list[bytes]:
@@ -253,15 +324,6 @@ class Store:
     def _put_once(self, key: str, data: bytes) -> None:
         if not self.objects.create(key, data) and self.objects.get(key) != data:
             raise FailedError(f"{key} exists in the store with other content", code="store.conflict", hint="run again")
-
-    def _with(self, name: str, prefix: str = "") -> list[str]:
-        names = self.objects.names(prefix)
-        found = [unquote(prefix, errors="surrogateescape")] if prefix and name in names else []
-        for child in names:
-            passed_over = _PARTS_OF_A_STACK if prefix else RESERVED
-            if child not in passed_over and not child.endswith(".json"):
-                found += self._with(name, f"{prefix}/{child}" if prefix else child)
-        return sorted(found)
 
 
 def open_artifact(files: Mapping[str, bytes], keys: Mapping[str, "SSlibKey"], *, where: str) -> PlanArtifact:
@@ -371,8 +433,25 @@ def _escaped(part: str, *, first: bool) -> str:
     return begin + name[1:].replace(".", "%2E")
 
 
+def _index_name(stack: str) -> str:
+    """A stack's id as one path part; a very long one is digested, and then the object's content says it."""
+    name = quote(stack, safe="@+=,", errors="surrogateescape")
+    name = f"%2E{name[1:]}" if name.startswith(".") else name
+    return name if len(name) <= _LONGEST_NAME else f"~{sha256(os.fsencode(stack))}"
+
+
 def _plan(stack: str, plan_id: str) -> str:
     return f"{_place(stack)}/plans/{plan_id}"
+
+
+def lease_name(stack: str) -> str:
+    """The key of a stack's lease in an S3 store."""
+    return f"{_place(stack)}/lease.json"
+
+
+def place_name(stack: str) -> str:
+    """A stack's id as a path."""
+    return _place(stack)
 
 
 def lock_name(stack: str) -> str:

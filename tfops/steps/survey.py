@@ -17,10 +17,11 @@ from tfops.stacks import (
     shared_states,
     state_address,
 )
+from tfops.steps.code_state import s3_state
+from tfops.steps.local_state import local
 from tfops.steps.opening import Session
 from tfops.steps.reads import with_reads
-from tfops.steps.state import LocalState, local, managed
-from tfops.steps.store import state_name
+from tfops.steps.state import StateFile
 from tfops.steps.surveyed import Surveyed
 from tfops.tree import Entry
 from tfops.versions import parse_constraints
@@ -100,7 +101,7 @@ def _surveyed(session: Session, stack: Stack, facts: _Facts, listing: Listing, *
         stack=stack,
         inputs=inputs,
         address=address,
-        local_state=_local_state(session, stack, address),
+        state=_state_file(session, stack, address),
         cli_config=cli_config,
     )
 
@@ -110,10 +111,11 @@ def moved_to(session: Session) -> dict[str, str]:
     return {moved.to_stack: moved.from_stack for moved in session.config.moved}
 
 
-def _local_state(session: Session, stack: Stack, address: StateAddress) -> LocalState | None:
+def _state_file(session: Session, stack: Stack, address: StateAddress) -> StateFile | None:
     if address.kind == "managed":
-        place = state_name(origin(stack.id, moved_to(session)))
-        return managed(session.store_root / place)
+        return session.place.managed_state(origin(stack.id, moved_to(session)), stack.workspace)
+    if address.kind == "s3":
+        return s3_state(session, stack, address)
     return local(address) if address.kind == "local" else None
 
 

@@ -5,17 +5,20 @@ from pathlib import Path
 
 from tfops.inputs import Inputs
 from tfops.stacks import Stack, StateAddress
-from tfops.steps.state import LocalState, Snapshot, read_local
+from tfops.steps.state import Snapshot, StateFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surveyed:
-    """A stack and everything its plan reads, before any of it was run."""
+    """A stack and everything its plan reads, before any of it was run.
+
+    `state` is None for backends that tfops does not read by itself.
+    """
 
     stack: Stack
     inputs: Inputs
     address: StateAddress
-    local_state: LocalState | None
+    state: StateFile | None
     cli_config: Path | None
 
     @property
@@ -24,15 +27,14 @@ class Surveyed:
         return self.stack.id
 
     @property
-    def override(self) -> bytes | None:
-        """The backend tfops writes beside the code, for managed state."""
-        if self.address.kind == "managed" and self.local_state is not None:
-            return self.local_state.override()
-        return None
+    def is_managed(self) -> bool:
+        """Whether tfops keeps the state."""
+        return self.address.kind == "managed" and self.state is not None
 
 
-def snapshot(surveyed: Surveyed) -> Snapshot | None:
-    """The state now, where it can be read without starting Terraform; None where it cannot."""
-    if surveyed.local_state is None:
-        return None
-    return read_local(surveyed.local_state, surveyed.stack.workspace, stack=surveyed.id)
+def snapshot(surveyed: Surveyed, known: Snapshot | None = None) -> Snapshot | None:
+    """The state now, where it can be read without starting Terraform; None where it cannot.
+
+    `known` saves reading it again where the backend tells that it still is that one.
+    """
+    return None if surveyed.state is None else surveyed.state.snapshot(stack=surveyed.id, known=known)

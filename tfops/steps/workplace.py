@@ -5,27 +5,44 @@ import os
 import tarfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
+from tfops.adapters.credentials import session_name
 from tfops.adapters.git import materialise
 from tfops.adapters.lock import FileLock, private_directory
+from tfops.adapters.process import ending_file
 from tfops.adapters.terraform import Surroundings, Terraform, init_argv
 from tfops.concealment import Secrets
 from tfops.errors import FailedError, VerificationError
 from tfops.fingerprint import Fingerprint
 from tfops.inputs import init_key
 from tfops.steps import diagnosis
+from tfops.steps.access import Access
+from tfops.steps.audit import record_unlock
 from tfops.steps.errored import rescue
+from tfops.steps.hold import Hold
 from tfops.steps.opening import Session
-from tfops.steps.state import OVERRIDE, Snapshot, parse_state
+from tfops.steps.state import OVERRIDE, Snapshot, StateLockRequest, parse_state
 from tfops.steps.surveyed import Surveyed, snapshot
 from tfops.tree import Entry, Mode
 
 INIT_NOTE = "init-key"
+_KEPT_OUTPUT = ("apply.out", "apply.exit", "apply.plan")
 _SEPARATOR = "\0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """What Terraform still said of an apply when its tfops was gone: raw events, for reading, never for showing.
+
+    `ended`: it is known that Terraform ended by itself, and so wrote its state.
+    """
+
+    events: bytes = b""
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +52,37 @@ class Workplace:
     surveyed: Surveyed
     terraform: Terraform
     directory: Path
-    leftover: bytes = b""
-    """What Terraform still said of an apply after its tfops was killed: raw events, for reading, never for showing."""
+    hold: Hold
+    state_locked: bool = False
+    """Whether we hold Terraform's own lock on the state: then it must not try to take it."""
 
     @property
     def plan_file(self) -> Path:
         """Where plan files are written."""
         return self.directory / "out" / "plan.tfplan"
 
+    def note_apply(self, plan_id: str) -> None:
+        """From now on what Terraform says belongs to that plan, also for whoever comes after we were killed."""
+        (self.directory / "out" / "apply.plan").write_text(plan_id)
+
+    def leftover(self, plan_id: str) -> Leftover:
+        """What is left here of applying that plan."""
+        out = self.directory / "out"
+        if _read(out / "apply.plan").decode(errors="replace") != plan_id:
+            return Leftover()
+        return Leftover(events=_read(out / "apply.out"), ended=ending_file(out / "apply.out").exists())
+
+    def forget_apply(self) -> None:
+        """The apply is on record: what Terraform said of it is not needed any more."""
+        for name in _KEPT_OUTPUT:
+            (self.directory / "out" / name).unlink(missing_ok=True)
+
 
 @contextlib.contextmanager
-def workplace(
-    session: Session, surveyed: Surveyed, *, purpose: str, inherit: tuple[int, ...] = ()
-) -> Iterator[Workplace]:
-    """Lock and fill the work directory of a stack. `inherit` are further locks Terraform must keep."""
+def workplace(session: Session, surveyed: Surveyed, *, purpose: str, hold: Hold | None = None) -> Iterator[Workplace]:
+    """Lock and fill the work directory of a stack. Terraform keeps the locks of `hold`, too."""
+    held = hold or Hold(lost=session.caller.stop)
+    access = Access(session, surveyed.stack)
     place = session.caller.cache / session.store.id / quote(surveyed.id, safe="@", errors="surrogateescape") / purpose
     _make_private(surveyed, place)
     with FileLock.hold(
@@ -57,7 +91,6 @@ def workplace(
         stop=session.caller.stop,
         on_wait=lambda who: session.say(surveyed.id, f"waiting for the work directory, used by {who}"),
     ) as lock:
-        leftover = _leftover(place / "out" / "apply.out")
         _fill(session, surveyed, place)
         surroundings = Surroundings(
             root=place / "tree" / surveyed.stack.root,
@@ -67,16 +100,18 @@ def workplace(
             environ=session.caller.environ,
             pass_env=surveyed.stack.pass_env,
             cli_config=_cli_config(surveyed, place),
-            inherit=(*inherit, lock.descriptor),
+            inherit=(*held.inherit, lock.descriptor),
+            run_id=session.run_id,
+            credentials=access.for_command if surveyed.stack.aws else None,
         )
         terraform = Terraform(session.program, surroundings, stop=session.caller.stop)
         try:
-            yield Workplace(surveyed=surveyed, terraform=terraform, directory=place, leftover=leftover)
+            yield Workplace(surveyed=surveyed, terraform=terraform, directory=place, hold=held)
         finally:
             _forget_output(place / "out")
 
 
-def _leftover(file: Path) -> bytes:
+def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError:
@@ -103,17 +138,24 @@ def _fill(session: Session, surveyed: Surveyed, place: Path) -> None:
     try:
         rescue(session, surveyed, place / "tree" / surveyed.stack.root)
         materialise(session.tree, surveyed.inputs.entries, place / "tree")
-        override = surveyed.override
+        override = _override(surveyed)
         if override is not None:
             (place / "tree" / surveyed.stack.root / OVERRIDE).write_bytes(override)
         for name in ("data", "out"):
             (place / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         _forget_output(place / "out")  # what a killed run could not
         (place / "no-settings.tfrc").write_text("")
-        if surveyed.local_state is not None and surveyed.address.kind == "managed":
-            surveyed.local_state.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if surveyed.state is not None and surveyed.is_managed:
+            surveyed.state.prepare()
     except OSError as error:
         raise _unwritable(surveyed, place, error) from error
+
+
+def _override(surveyed: Surveyed) -> bytes | None:
+    """The backend tfops writes beside the code, for managed state."""
+    if surveyed.state is None or not surveyed.is_managed:
+        return None
+    return surveyed.state.override(session_name(surveyed.id, "state"))
 
 
 def _cli_config(surveyed: Surveyed, place: Path) -> Path:
@@ -125,9 +167,10 @@ def _cli_config(surveyed: Surveyed, place: Path) -> Path:
 
 
 def _forget_output(directory: Path) -> None:
-    # Plan files, events and states hold secrets in clear: nothing of them stays behind.
+    # Plan files, events and states hold secrets in clear: nothing of them stays behind, but for what an apply said
+    # that is not on record yet.
     for path in directory.iterdir():
-        if path.is_file():
+        if path.is_file() and path.name not in _KEPT_OUTPUT:
             path.unlink(missing_ok=True)
 
 
@@ -140,7 +183,7 @@ def initialise(session: Session, work: Workplace) -> None:
             str(surveyed.address),
             str(surveyed.stack.backend_config),
             session.program.version,
-            (surveyed.override or b"").decode(),
+            (_override(surveyed) or b"").decode(),
         ]
     )
     note = work.directory / "data" / INIT_NOTE
@@ -154,15 +197,59 @@ def initialise(session: Session, work: Workplace) -> None:
     note.write_text(key)
 
 
+def make_workspace(session: Session, work: Workplace) -> None:
+    """Have Terraform make the workspace of a state that is new, where it would otherwise do so under a lock of its own.
+
+    Two at once: one of them finds it made.
+    """
+    state, stack = work.surveyed.state, work.surveyed.stack
+    if state is None or not state.must_make_workspace(state.snapshot(stack=stack.id)):
+        return
+    session.say(stack.id, f"terraform workspace new {stack.workspace}")
+    ended = work.terraform.run(["workspace", "new", stack.workspace], name="workspace")
+    (work.directory / "data" / "environment").unlink(missing_ok=True)
+    if ended.code and state.must_make_workspace(state.snapshot(stack=stack.id)):
+        raise diagnosis.failed("workspace new", work.terraform, stack.id, ended, "workspace")
+
+
+@contextlib.contextmanager
+def state_lock(session: Session, work: Workplace, *, wait_seconds: float) -> Iterator[Workplace]:
+    """Hold Terraform's lock on the state for plan, comparison and apply, where that can be done for it."""
+    stack, state = work.surveyed.id, work.surveyed.state
+    if state is None:
+        yield work
+        return
+    request = StateLockRequest(
+        stack=stack,
+        store_id=session.store.id,
+        run_id=session.run_id,
+        epoch=work.hold.epoch,
+        wait_seconds=wait_seconds,
+        terraform_version=session.program.version,
+        is_stopped=session.caller.stop.is_set,
+        say=lambda message: session.say(stack, message),
+        on_released=lambda lock: record_unlock(session, stack, lock),
+    )
+    with state.hold(request) as locked:
+        yield replace(work, state_locked=locked)
+
+
 def current_state(session: Session, work: Workplace) -> Snapshot:
-    """The state now. Local ones are read; for other backends Terraform is asked once (`state pull`)."""
+    """The state now. Local and s3 ones are read; for other backends Terraform is asked once (`state pull`)."""
     read = snapshot(work.surveyed)
     if read is not None:
         return read
+    return parse_state(state_data(session, work), stack=work.surveyed.id)
+
+
+def state_data(session: Session, work: Workplace) -> bytes:
+    """The state's bytes now; none where there is none."""
+    if work.surveyed.state is not None:
+        return work.surveyed.state.data(stack=work.surveyed.id) or b""
     ended = work.terraform.run(["state", "pull"], name="state")
     if ended.code:
         raise diagnosis.failed("state pull", work.terraform, work.surveyed.id, ended, "state")
-    return parse_state(work.terraform.stdout("state").read_bytes(), stack=work.surveyed.id)
+    return work.terraform.stdout("state").read_bytes()
 
 
 def secret_values(session: Session, surveyed: Surveyed) -> list[str]:

@@ -58,7 +58,7 @@ def _checks(session: Session) -> list[tuple[str, Callable[[], str]]]:
     return [
         ("configuration", lambda: f"environments: {len(session.config.environments)}, at {session.revision}"),
         ("terraform", lambda: _terraform(session)),
-        ("store", lambda: f"{session.store.id[:12]} at {session.store_root}"),
+        ("store", lambda: f"{session.store.id[:12]} at {session.place.where}"),
         ("store is writable", lambda: _write_something(session)),
         ("runner keys", lambda: ", ".join(sorted(session.keys)) or "none"),
         ("signing key", lambda: f'runner "{session.runner}"'),
@@ -72,7 +72,7 @@ def _warnings(session: Session) -> list[tuple[str, Callable[[], list[str]]]]:
         ("orphaned stacks", lambda: [f"{o.stack}: {o.sentence}" for o in orphans(session, survey(session)).values()]),
         ("backends of nobody", lambda: stray_backends(session)),
         ("clock", lambda: _clock(session)),
-        ("disk", lambda: _disk([session.store_root, session.caller.cache])),
+        ("disk", lambda: _disk([*map(Path, session.place.disk_places()), session.caller.cache])),
         ("shallow clone", lambda: ["history is missing"] if session.repository.is_shallow else []),
     ]
 
@@ -154,9 +154,8 @@ def _write_something(session: Session) -> str:
 
 def _heads(session: Session) -> str:
     known = session.store.stacks()
-    for name in known:
-        session.store.head(name, session.keys)
-    return f"{len(known)} verified"
+    heads = [session.store.head(name, session.keys) for name in known]
+    return f"{sum(head is not None for head in heads)} verified"
 
 
 def _clock(session: Session) -> list[str]:

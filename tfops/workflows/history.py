@@ -31,7 +31,7 @@ class History:
 
 def history(session: Session, names: tuple[str, ...]) -> History:
     """The history of the named stacks, or of every stack the store knows."""
-    known = session.store.known_stacks()
+    known = session.store.stacks()
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(

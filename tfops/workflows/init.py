@@ -1,6 +1,6 @@
 """`tfops init`: tfops.hcl, a store, a signing key, .gitignore entries. Makes what is missing, changes nothing else."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfops.adapters import keys as key_files
@@ -13,7 +13,8 @@ from tfops.errors import ConfigError, FailedError
 from tfops.hcl import decode
 from tfops.modules import active_files
 from tfops.steps.caller import Caller
-from tfops.steps.configuration import CONFIG_NAME, default_key_uri, local_store_path
+from tfops.steps.configuration import CONFIG_NAME, default_key_uri
+from tfops.steps.place import place_of
 from tfops.steps.store import create_store, open_store
 
 IGNORED = (".terraform/", "*.tfplan", "terraform.tfstate", "terraform.tfstate.*", "crash.log")
@@ -25,7 +26,7 @@ class Initialised:
 
     made: tuple[str, ...]
     commit: tuple[str, ...]
-    store: Path
+    store: str
     key: Path
     push: bool
 
@@ -47,7 +48,7 @@ def init(caller: Caller, *, runner: str, store_path: str | None, passphrase: str
     return Initialised(
         made=tuple(work.made),
         commit=tuple(dict.fromkeys(work.commit)),
-        store=local_store_path(config, caller),
+        store=place_of(config, caller).where,
         key=key,
         push=repository.remote(work.branch) is not None,
     )
@@ -78,18 +79,17 @@ class _Work:
         if config.store.id:
             self._check_or_create(config)
             return config
-        place = replace(config, store=LocalStore(id=None, path=config.store.path))
-        if config.store.path:
-            store_id = create_store(DirectoryObjects(local_store_path(place, self._caller)))
-        else:
+        if isinstance(config.store, LocalStore) and not config.store.path:
             store_id = _new_store_at_its_id(self._caller)
+        else:
+            store_id = create_store(place_of(config, self._caller).objects)
         self._write(self._file, with_store_id(self._text(), store_id))
         self.made.append(f"store {store_id[:12]} (its id is in {CONFIG_NAME})")
         return self._read()
 
     def _check_or_create(self, config: Config) -> None:
-        path = local_store_path(config, self._caller)
-        open_store(DirectoryObjects(path), expected_id=config.store.id, where=str(path))
+        place = place_of(config, self._caller)
+        open_store(place.objects, expected_id=config.store.id, where=place.where)
 
     def key(self, config: Config, passphrase: str | None) -> Path:
         """Make the signing key where it is missing, and trust its public half."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tfops.adapters.lock import FileLock
 from tfops.attestation import Purpose
 from tfops.dangers import Danger
 from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
@@ -15,10 +14,10 @@ from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.state import Snapshot, check_integrity
-from tfops.steps.store import STATEMENT, lock_name
+from tfops.steps.store import STATEMENT
 from tfops.steps.survey import fingerprint_of, survey
 from tfops.steps.surveyed import Surveyed
-from tfops.steps.workplace import Workplace, current_state, initialise, workplace
+from tfops.steps.workplace import Workplace, current_state, initialise, make_workspace, workplace
 
 LOCK_WAIT_SECONDS = 30.0
 
@@ -93,9 +92,11 @@ def _planned(
     _wait_for_applies(session, surveyed)
     fingerprint = fingerprint_of(session, surveyed)
     initialise(session, work)
-    state = current_state(session, work)
     refuse_errored(session, surveyed.id)
     head = session.store.head(surveyed.id, session.keys)
+    if head is None:
+        make_workspace(session, work)
+    state = current_state(session, work)
     check_integrity(surveyed.id, head.record if head else None, state, address=str(surveyed.address))
     planned = make_plan(session, work, state, lock=False)
     _refuse_torn(session, work, state)
@@ -110,13 +111,7 @@ def _planned(
 
 def _wait_for_applies(session: Session, surveyed: Surveyed) -> None:
     # Not held while planning: a plan keeps nobody waiting. But while an apply writes a state, it may look empty.
-    with FileLock.hold(
-        session.store_root / lock_name(surveyed.id),
-        wait_seconds=LOCK_WAIT_SECONDS,
-        stop=session.caller.stop,
-        on_wait=lambda who: session.say(surveyed.id, f"waiting for the apply of {who}"),
-    ):
-        pass
+    session.place.wait_for_applies(session.wanted(surveyed.stack, "plan", wait_seconds=LOCK_WAIT_SECONDS))
 
 
 def _refuse_torn(session: Session, work: Workplace, before: Snapshot) -> None:

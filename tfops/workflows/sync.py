@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfops.adapters.lock import FileLock
 from tfops.errors import (
     Exit,
     FailedError,
@@ -20,12 +19,13 @@ from tfops.errors import (
     most_serious,
 )
 from tfops.steps.forward import check_forward
+from tfops.steps.hold import Deadline, Hold
 from tfops.steps.opening import Session, now
 from tfops.steps.orphans import Orphan, orphans
 from tfops.steps.outcome import GOOD, Options, Outcome, StackRun, StackSync
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
-from tfops.steps.store import lock_name
+from tfops.steps.state import Snapshot
 from tfops.steps.survey import fingerprint_of, survey
 from tfops.steps.surveyed import Surveyed, snapshot
 
@@ -138,59 +138,73 @@ def _story(stack: StackRun) -> StackSync:
         raise InterruptedRunError(f"{stack.id}: stopped before it began", code="run.interrupted", hint="run it again")
     if not options.dry_run:
         _ = session.signer  # a missing key is told before anything is planned
-    with _stack_lock(stack) as lock:
+    with _held(stack) as hold:
         stack.head = session.store.head(stack.id, session.keys)
         if _is_converged(stack):  # another run did it while we waited
             return stack.result(Outcome.CONVERGED)
         check_forward(session, stack.id, stack.head, allow_backward=options.allow_backward)
-        return _reconcile(stack, lock)
+        return _reconcile(stack, hold)
 
 
-def _reconcile(stack: StackRun, lock: FileLock) -> StackSync:
+def _reconcile(stack: StackRun, hold: Hold) -> StackSync:
     # Imported only now: most runs find every stack converged and need none of it.
     from tfops.steps.reconciling import reconcile, why_planned
 
     stack.why = why_planned(stack)
-    return reconcile(stack, lock)
+    try:
+        return reconcile(stack, hold)
+    except TfopsError as error:
+        why = hold.why_lost()
+        if why is None or isinstance(error, type(why)):
+            raise
+        raise why from error
 
 
 def _is_converged(stack: StackRun) -> bool:
     """Step 2 of DESIGN.md §5: the same inputs as the head's and the same state: no Terraform is started."""
     if stack.head is None or stack.options.replan or stack.options.given is not None:
         return False
+    record = stack.head.record
+    known = Snapshot(
+        lineage=record.state.lineage,
+        serial=record.state.serial,
+        sha256=record.state_sha256,
+        version=record.state_version,
+    )
     try:
-        state = snapshot(stack.surveyed)
+        state = snapshot(stack.surveyed, known)
     except VerificationError:
         return False  # somebody may be writing it at this moment: it is judged under the lock
-    if state is None:
-        return False
-    record = stack.head.record
-    same_state = (record.state.lineage, record.state.serial, record.state_sha256) == (
-        state.lineage,
-        state.serial,
-        state.sha256,
-    )
-    return same_state and record.fingerprint == stack.fingerprint.digest
+    return state == known and record.fingerprint == stack.fingerprint.digest
 
 
 @contextlib.contextmanager
-def _stack_lock(stack: StackRun) -> Iterator[FileLock]:
-    session = stack.session
+def _held(stack: StackRun) -> Iterator[Hold]:
+    """Hold the stack, for no longer than its timeout; from here on everything is written only while it is held."""
+    session, settings = stack.session, stack.surveyed.stack
+    wanted = session.wanted(settings, "sync", wait_seconds=stack.options.lock_wait_seconds)
     try:
-        with FileLock.hold(
-            session.store_root / lock_name(stack.id),
-            holder=session.holder,
-            wait_seconds=stack.options.lock_wait_seconds,
-            stop=session.caller.stop,
-            on_wait=lambda who: session.say(stack.id, f"waiting for the lock, held by {who}"),
-        ) as lock:
-            yield lock
+        with session.place.hold(wanted) as hold:
+            deadline = Deadline(settings.timeout_seconds)
+            stack.session = session.held(hold, deadline)
+            yield replace(hold, why_lost=lambda: hold.why_lost() or _timed_out(stack, deadline))
     except LockedError as error:
-        if session.caller.stop.is_set():
+        if session.caller.stop.is_set() and error.problems[0].code == "lock.held":
             raise InterruptedRunError(
                 f"{stack.id}: stopped while waiting for the lock", code="run.interrupted", hint="run it again"
             ) from error
         raise
+
+
+def _timed_out(stack: StackRun, deadline: Deadline) -> FailedError | None:
+    if not deadline.is_set():
+        return None
+    return FailedError(
+        f"{stack.id}: it took longer than its timeout of {stack.surveyed.stack.timeout_seconds:.0f} s",
+        code="terraform.timeout",
+        hint='Terraform was stopped gently; give the environment more time, timeout = "4h", and run again',
+        stack=stack.id,
+    )
 
 
 _OUTCOMES = {

@@ -16,7 +16,7 @@ def surveyed(id_: str, environment: str) -> Surveyed:
         stack=stack,
         inputs=closure(DictTree({}), ""),
         address=StateAddress(kind="managed", text=f"managed:{id_}", workspace="default"),
-        local_state=None,
+        state=None,
         cli_config=None,
     )
 

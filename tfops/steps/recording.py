@@ -1,0 +1,99 @@
+"""Signing how something ended: deployments, convergences, adoptions."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tfops import dsse
+from tfops.attestation import Digest, Purpose, Subject, encode, subject
+from tfops.deployment import ResourceResult, Result, ResultPredicate, ResultStatement
+from tfops.fingerprint import Fingerprint
+from tfops.steps.opening import Session, now
+from tfops.steps.planning import source_of, state_ref
+from tfops.steps.state import Snapshot
+from tfops.steps.store import CLAIM, EVENTS, sha256
+from tfops.steps.surveyed import Surveyed
+from tfops.steps.workplace import archive
+
+
+def plan_subjects(session: Session, stack: str, plan_id: str, journal: bytes) -> tuple[Subject, ...]:
+    """What a deployment vouches for: the plan, its claim and its journal."""
+    events = (subject(EVENTS, journal),) if journal else ()
+    return (
+        Subject(name="plan-statement", digest=Digest(sha256=plan_id)),
+        subject(CLAIM, session.store.claim_data(stack, plan_id)),
+        *events,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A signed result: its id and its envelope."""
+
+    id: str
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How something ended, before it is signed: what differs from one result record to the next."""
+
+    result: Result
+    fingerprint: str
+    before: Snapshot
+    after: Snapshot
+    subjects: tuple[Subject, ...]
+    started_on: datetime
+    plan_id: str | None = None
+    given_plan_id: str | None = None
+    purpose: Purpose = Purpose.SYNC
+    resources: tuple[ResourceResult, ...] = ()
+    missing: tuple[ResourceResult, ...] = ()
+    reason: str = ""
+
+
+def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
+    """Make and sign one result record."""
+    stack = surveyed.stack
+    predicate = ResultPredicate(
+        result=ending.result,
+        purpose=ending.purpose,
+        store_id=session.store.id,
+        stack=stack.id,
+        environment=stack.environment,
+        workspace=stack.workspace,
+        root=stack.root,
+        plan_id=ending.plan_id,
+        given_plan_id=ending.given_plan_id,
+        source=source_of(session),
+        fingerprint=ending.fingerprint,
+        state=state_ref(surveyed, ending.after),
+        state_sha256=ending.after.sha256,
+        serial_before=ending.before.serial,
+        resources=ending.resources,
+        reason=ending.reason,
+        state_version=ending.after.version,
+        missing=ending.missing,
+        builder=session.builder,
+        started_on=ending.started_on,
+        finished_on=now(),
+    )
+    payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
+    return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer))
+
+
+def record_convergence(
+    session: Session, surveyed: Surveyed, fingerprint: Fingerprint, state: Snapshot, *, started_on: datetime
+) -> str:
+    """A plan found nothing to do: a signed record of that becomes the head. Returns its id."""
+    session.store.keep_inputs(surveyed.id, fingerprint.digest, archive(session, surveyed, fingerprint))
+    ending = Ending(
+        result=Result.CONVERGED,
+        fingerprint=fingerprint.digest,
+        before=state,
+        after=state,
+        subjects=(Subject(name="inputs", digest=Digest(sha256=fingerprint.digest)),),
+        started_on=started_on,
+    )
+    record = sign_result(session, surveyed, ending)
+    session.store.move_head(surveyed.id, record.envelope)
+    return record.id

@@ -1,0 +1,156 @@
+"""What an earlier apply left open, and what of it can be closed by itself. With the stack held: that run is dead.
+
+Three things can be open: a claim without a result, a state that Terraform could not write, and creations that the
+state lacks because Terraform was killed.
+"""
+
+from dataclasses import dataclass
+
+from tfops import dsse
+from tfops.adapters.hosts import end_processes, left_running
+from tfops.changes import Action, Plan
+from tfops.deployment import Claim, ResourceResult, Result, decode_deployment, resource_results
+from tfops.errors import TfopsError, VerificationError
+from tfops.inflight import import_block, instances, still_missing
+from tfops.steps.applying import find_missing
+from tfops.steps.opening import Session
+from tfops.steps.pushing import settle_errored
+from tfops.steps.recording import Ending, plan_subjects, sign_result
+from tfops.steps.state import Snapshot
+from tfops.steps.store import Unfinished
+from tfops.steps.workplace import Leftover, Workplace, current_state, state_data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """How it stands now: the state, which may have been pushed back, and the creations it still lacks."""
+
+    state: Snapshot
+    missing: tuple[ResourceResult, ...] = ()
+    begun: tuple[ResourceResult, ...] = ()
+    plan_id: str | None = None
+
+
+def settle(session: Session, work: Workplace) -> Settled:
+    """Close what can be closed: records, leftover processes, a state that fits; and say what is missing.
+
+    Raises VerificationError `state.errored` where a person must decide about a state.
+    """
+    stack = work.surveyed.id
+    unfinished = session.store.unfinished(stack)
+    if unfinished is None:
+        return Settled(state=current_state(session, work))
+    end_leftovers(session, stack, unfinished)
+    _close_claims(session, work, unfinished)
+    work.forget_apply()
+    settle_errored(session, work, _before(session, stack, unfinished))
+    begun, missing = _open_creations(session, work, unfinished)
+    if not missing:
+        session.store.settle(stack)
+    return Settled(state=current_state(session, work), missing=missing, begun=begun, plan_id=unfinished.plan_id)
+
+
+def refuse_missing(stack: str, missing: tuple[ResourceResult, ...], plan: Plan) -> None:
+    """Raises VerificationError where a plan would create once more what a killed Terraform may have created."""
+    creating = {change.address for change in plan.resource_changes if change.action is Action.CREATE}
+    twice = [result for result in missing if result.address in creating]
+    if twice:
+        known = sum(result.id is not None for result in twice)
+        names = ", ".join(result.address for result in twice)
+        raise VerificationError(
+            f"{stack}: Terraform was killed while it created {names}, and the state does not have them "
+            f"({known} with a known id): applying would create them a second time",
+            code="state.creations_missing",
+            hint=f"tfops recover {stack} names each, with the import block where the id is known",
+            stack=stack,
+        )
+
+
+def advice(missing: tuple[ResourceResult, ...]) -> tuple[list[str], list[str]]:
+    """Import blocks for the creations whose id is known, and the addresses of those whose id is not."""
+    blocks = [block for result in missing if (block := import_block(result)) is not None]
+    return blocks, [result.address for result in missing if result.id is None]
+
+
+def end_leftovers(session: Session, stack: str, unfinished: Unfinished) -> None:
+    """End what a dead Terraform left running on this host: a provider would go on creating unseen."""
+    if unfinished.run_id in ("", session.run_id):
+        return
+    terraforms, others = left_running(unfinished.run_id, programs=session.programs)
+    if others and not terraforms:
+        session.say(stack, f"ending {len(others)} processes that dead run {unfinished.run_id} left behind")
+        end_processes(others)
+
+
+def _close_claims(session: Session, work: Workplace, unfinished: Unfinished) -> None:
+    """Record an apply without a result as interrupted. Its plan is never used again."""
+    stack, store = work.surveyed.id, session.store
+    for claim in store.open_claims(stack, unfinished):
+        applied = store.result(stack, claim.applied_plan_id)
+        if applied is not None:  # died between recording the plan it applied and the one it was given
+            store.put_result(stack, claim.plan_id, applied)
+            continue
+        ending = _interrupted(session, work, unfinished, claim)
+        record = sign_result(session, work.surveyed, ending)
+        for used in dict.fromkeys((claim.applied_plan_id, claim.plan_id)):
+            store.put_result(stack, used, record.envelope)
+        session.say(stack, _what_happened(claim.applied_plan_id, ending.resources))
+
+
+def _interrupted(session: Session, work: Workplace, unfinished: Unfinished, claim: Claim) -> Ending:
+    stack, leftover = work.surveyed.id, work.leftover(claim.applied_plan_id)
+    journal = session.store.events(stack, claim.applied_plan_id)
+    resources = resource_results(journal + b"\n" + leftover.events)
+    state = current_state(session, work)
+    given = unfinished.given_plan_id
+    return Ending(
+        result=Result.INTERRUPTED,
+        plan_id=claim.applied_plan_id,
+        given_plan_id=given if given != claim.applied_plan_id else None,
+        subjects=plan_subjects(session, stack, claim.plan_id, journal),
+        fingerprint="",
+        before=_before(session, stack, unfinished) or state,
+        after=state,
+        resources=resources,
+        missing=_missing(session, work, resources, leftover),
+        reason=f"run {claim.run_id} (process {claim.pid} on {claim.host}) ended without a result",
+        started_on=claim.claimed_on,
+    )
+
+
+def _missing(
+    session: Session, work: Workplace, resources: tuple[ResourceResult, ...], leftover: Leftover
+) -> tuple[ResourceResult, ...]:
+    """Nothing is missing where it is known that Terraform ended by itself: it wrote its state."""
+    return () if leftover.ended else find_missing(session, work, resources)
+
+
+def _open_creations(
+    session: Session, work: Workplace, unfinished: Unfinished
+) -> tuple[tuple[ResourceResult, ...], tuple[ResourceResult, ...]]:
+    stack = work.surveyed.id
+    data = session.store.result(stack, unfinished.plan_id) if unfinished.plan_id else None
+    if data is None:
+        return (), ()
+    what = f"the result of plan {unfinished.plan_id[:12]}"
+    verified = dsse.verify(data, session.keys, what=what)
+    record = decode_deployment(verified, what=what, stack=stack, store_id=session.store.id).record
+    if not record.missing:
+        return record.resources, ()
+    return record.resources, still_missing(record.missing, instances(state_data(session, work)))
+
+
+def _before(session: Session, stack: str, unfinished: Unfinished) -> Snapshot | None:
+    """The state the plan was made against, as the plan says; None where the plan cannot be read."""
+    try:
+        planned = session.store.plan(stack, unfinished.plan_id, session.keys).statement.predicate.state
+    except TfopsError:
+        return None
+    return Snapshot(lineage=planned.lineage, serial=planned.serial)
+
+
+def _what_happened(plan_id: str, resources: tuple[ResourceResult, ...]) -> str:
+    done = sum(resource.ok for resource in resources)
+    text = f"an earlier run died while applying plan {plan_id[:12]}: {done} of {len(resources)} begun changes finished"
+    unfinished = [resource.address for resource in resources if not resource.ok]
+    return f"{text}; look at {', '.join(unfinished)}" if unfinished else text
