@@ -21,7 +21,11 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _URL = re.compile(r"https?://[^/@\s?#]+(/[^@\s?#]*)?")
 _NO_BRANCH = re.compile(r"[ ~^:?\[\\]|\.\.|@\{|//|^[/-]|[/.]$|\.lock$")
 STACK_ID_HINT = 'a stack is named like "prod" or "prod/network"'
-_FILE_KEY_HINT = 'write it like "file:/etc/tfops/signing.key"'
+_KEY_HINT = 'write it like "file:/etc/tfops/signing.key" or "awskms:alias/tfops"'
+_KMS_HINT = 'write it like "awskms:alias/tfops", or with the id or the ARN of the key'
+_KMS_ID = "(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_KMS_ALIAS = "alias/[A-Za-z0-9/_-]+"
+_KMS_KEY = re.compile(f"{_KMS_ID}|{_KMS_ALIAS}|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{{12}}:(key/{_KMS_ID}|{_KMS_ALIAS})")
 
 
 def text(found: Field) -> str | None:
@@ -233,15 +237,20 @@ def store_id(found: Field) -> str | None:
 
 
 def key_reference(found: Field) -> str | None:
-    """A reference to a signing key: `file:` and its path."""
+    """A reference to a signing key: `file:` and its path, or `awskms:` and its id, ARN or alias."""
     key = text(found)
-    if key is None:
-        return None
-    if key.startswith("awskms:"):
-        found.refuse("not_enforced", "names a key in AWS KMS, which this version of tfops cannot use", _FILE_KEY_HINT)
-    elif not key.removeprefix("file:") or not key.startswith("file:"):
-        found.refuse("invalid_value", f'cannot be "{key}"', _FILE_KEY_HINT)
-    return key
+    if key is None or _is_key(key):
+        return key
+    hint = _KMS_HINT if key.startswith("awskms:") else _KEY_HINT
+    if word := re.fullmatch("awskms:([A-Za-z0-9_-]+)", key):
+        hint = f'write "awskms:alias/{word[1]}" if it is an alias'
+    found.refuse("invalid_value", f'cannot be "{key}"', hint)
+    return None
+
+
+def _is_key(key: str) -> bool:
+    kind, _, name = key.partition(":")
+    return bool(_KMS_KEY.fullmatch(name)) if kind == "awskms" else kind == "file" and name != ""
 
 
 def variable_name(found: Field) -> str | None:

@@ -345,6 +345,10 @@ def _aws(environment: Section) -> AwsRoles | None:
         if given[role] is None:
             hint = "Terraform would run with tfops' own credentials there; both roles are needed, or none"
             section.refuse("missing_key", f'lacks "{role}"', hint)
+    if given["external_id"] and given["web_identity_token_file"]:
+        section.refuse("invalid_value", "has both external_id and web_identity_token_file: AWS knows no such call")
+    if not (given["web_identity_token_file"] or "/").startswith("/"):
+        section.refuse("invalid_value", "has a relative web_identity_token_file", "write an absolute path")
     return AwsRoles(**given)
 
 

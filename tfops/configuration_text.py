@@ -9,10 +9,9 @@ from tfops.hcl import parse_body
 _COMMENTS_AND_STRINGS = re.compile(r'/\*.*?\*/|#[^\n]*|//[^\n]*|"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-def first_configuration(environments: dict[str, str], branch: str, store_path: str | None) -> str:
-    """A tfops.hcl for environments (name → root module); names that cannot be one are left out."""
+def first_configuration(environments: dict[str, str], branch: str, store: str) -> str:
+    """A tfops.hcl for environments (name → root module), with a store block; names that cannot be one are left out."""
     blocks = [_environment(name, branch, root) for name, root in environments.items() if is_environment_name(name)]
-    store = f'store "local" {{\n  path = {quoted(store_path)}\n}}\n' if store_path else 'store "local" {}\n'
     return "# What tfops does with this repository: docs/configuration.md\n\n" + store + "\n" + "\n".join(blocks)
 
 

@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from tfops.adapters import keys
-from tfops.adapters.objects import DirectoryObjects
+from tfops.adapters.objects import DirectoryObjects, Objects
+from tfops.adapters.objects_s3 import S3Objects
+from tfops.adapters.s3 import Bucket, Found
+from tfops.adapters.s3_session import BucketPlace
 from tfops.adapters.terraform import embedded_library
 from tfops.steps.store import create_store
 
@@ -80,11 +83,38 @@ class Result:
     __repr__ = __str__
 
 
+@dataclass(frozen=True, kw_only=True)
+class BucketWorld:
+    """A bucket on a server that runs: the world's store lies below a prefix of its own."""
+
+    name: str
+    endpoint: str
+    environ: Mapping[str, str]
+    lease: str = "20s"
+
+    def open(self) -> Bucket:
+        """The bucket itself."""
+        place = BucketPlace(bucket=self.name, endpoint=self.endpoint, use_path_style=True)
+        return Bucket(place, environ=lambda: self.environ)
+
+    def store_block(self, store_id: str, prefix: str) -> str:
+        """The store block of tfops.hcl."""
+        return (
+            f'store "s3" {{\n  id = "{store_id}"\n  bucket = "{self.name}"\n  prefix = "{prefix}"\n'
+            f'  region = "us-east-1"\n  endpoint = "{self.endpoint}"\n  use_path_style = true\n'
+            f'  lease = "{self.lease}"\n}}\n'
+        )
+
+
 class Sandbox:
     """The world. Everything lies below `directory`."""
 
-    def __init__(self, directory: Path, *, origin: bool = True, prepared: bool = True) -> None:
+    def __init__(
+        self, directory: Path, *, origin: bool = True, prepared: bool = True, bucket: BucketWorld | None = None
+    ) -> None:
         self.directory = directory
+        self.bucket = bucket
+        self.prefix = f"worlds/{uuid.uuid4().hex}"
         self.home = directory / "home"
         self.clone = directory / "clone"
         self.origin = directory / "origin.git"
@@ -107,6 +137,7 @@ class Sandbox:
             "CHECKPOINT_DISABLE": "1",
             MARKER: self.marker,
         } | {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        self.env |= bucket.environ if bucket else {}
         (self.home / ".gitconfig").write_text(
             "[user]\nname = Someone\nemail = someone@example.org\n[init]\ndefaultBranch = main\n"
             "[commit]\ngpgsign = false\n[gc]\nauto = 0\n[advice]\ndetachedHead = false\n"
@@ -133,11 +164,18 @@ class Sandbox:
 
     def _prepare(self) -> None:
         """What `tfops init` makes, without starting it: a store, a key, a trusted runner."""
-        self.store_id = create_store(DirectoryObjects(self.store))
+        self.store_id = create_store(self.objects)
         keys.generate(self.key, passphrase=None)
         signer = keys.load_signer(f"file:{self.key}", home=self.home, passphrase=None)
         self.public_key = keys.public_pem(signer)
         self.write({"keys/ci.pub": self.public_key})
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The store's objects, as tfops sees them."""
+        if self.bucket is None:
+            return DirectoryObjects(self.store)
+        return S3Objects(self.bucket.open(), f"{self.prefix}/")
 
     # ----------------------------------------------------------------- repository
 
@@ -175,8 +213,9 @@ class Sandbox:
 
     def config(self, environments: str, *, store: Path | str | None = None, extra: str = "") -> str:
         """A tfops.hcl around environment blocks."""
+        local = f'store "local" {{\n  id   = "{self.store_id}"\n  path = "{store or self.store}"\n}}\n'
         return (
-            f'store "local" {{\n  id   = "{self.store_id}"\n  path = "{store or self.store}"\n}}\n'
+            f"{self.bucket.store_block(self.store_id, self.prefix) if self.bucket else local}"
             f'signing {{\n  key = "file:{self.key}"\n}}\n'
             'trust {\n  runner "ci" {\n    public_key = "keys/ci.pub"\n  }\n}\n'
             f"{extra}\n{environments}\n"
@@ -282,8 +321,28 @@ class Sandbox:
 
     def state(self, stack: str = "dev", workspace: str = "default") -> dict[str, Any]:
         """The managed state of a stack, read."""
-        document: dict[str, Any] = json.loads(self.state_file(stack, workspace).read_text())
+        document: dict[str, Any] = json.loads(self.state_bytes(stack, workspace))
         return document
+
+    def state_bytes(self, stack: str = "dev", workspace: str = "default") -> bytes:
+        """The managed state of a stack, as it lies there."""
+        if self.bucket is None:
+            return self.state_file(stack, workspace).read_bytes()
+        found = self.bucket.open().get(self.state_key(stack, workspace))
+        assert isinstance(found, Found), f"{stack} has no state"
+        return found.data
+
+    def state_key(self, stack: str = "dev", workspace: str = "default") -> str:
+        """The key of a managed state in the bucket."""
+        base = f"{self.prefix}-state/{stack}"
+        key = f"{base}/terraform.tfstate"
+        return key if workspace == "default" else f"{base}/workspaces/{workspace}/{key}"
+
+    def state_locks(self) -> list[str]:
+        """Every lock of Terraform's kind that lies on a state."""
+        if self.bucket is None:
+            return [str(path) for path in self.store.rglob("*.lock.info")]
+        return [key for key in self.bucket.open().keys(f"{self.prefix}-state/") if key.endswith(".tflock")]
 
     def resources(self, stack: str = "dev", workspace: str = "default") -> dict[str, str]:
         """Address → id of every resource instance in a state."""

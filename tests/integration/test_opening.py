@@ -12,16 +12,16 @@ from tests.fakes import DictTree
 from tfops.adapters.git import Repository
 from tfops.adapters.keys import generate, load_signer, public_pem
 from tfops.adapters.objects import DirectoryObjects
-from tfops.config import Config, parse_config
+from tfops.config import AwsRoles, Config, LocalStore, S3Store, StoreRole, parse_config
 from tfops.errors import ConfigError, FailedError, TfopsError, UsageError, VerificationError
 from tfops.steps.caller import Caller
 from tfops.steps.configuration import (
     default_key_uri,
-    local_store_path,
     read_configuration,
     remembered_config,
     trusted_keys,
 )
+from tfops.steps.local_place import local_place
 from tfops.steps.opening import Session, branch_of, now, open_session
 from tfops.steps.store import create_store
 
@@ -195,6 +195,27 @@ class TestTheConfiguration:
         assert values[0] == values[1]
         assert len(list(tmp_path.iterdir())) == 1
 
+    def test_a_remembered_store_in_s3_and_all_that_is_aws_is_the_one_that_was_read(self, tmp_path):
+        text = (
+            f'store "s3" {{\n  id = "{ID}"\n  bucket = "b"\n  prefix = "p/"\n  region = "r"\n  endpoint = "http://x:1"\n'
+            '  use_path_style = true\n  kms_key_id = "k"\n  lease = "1.5m"\n'
+            '  assume_role = { role_arn = "arn:r", external_id = "e", session_name = "s" }\n}\n'
+            'environment "prod" {\n  branch = "main"\n  roots = ["."]\n  timeout = "45m"\n'
+            '  aws {\n    plan_role = "arn:p"\n    apply_role = "arn:a"\n    external_id = "e"\n  }\n}\n'
+        )
+        first, again = (remembered_config(text.encode(), tmp_path) for _ in range(2))
+        assert first == again == parse_config(text)
+        assert (type(again.store), type(again.store.assume_role)) == (S3Store, StoreRole)
+        assert again.environments[0].aws == AwsRoles(plan_role="arn:p", apply_role="arn:a", external_id="e")
+        assert (again.store.lease_seconds, again.environments[0].timeout_seconds) == (90.0, 2700.0)
+        assert len(list(tmp_path.iterdir())) == 1
+
+    @pytest.mark.parametrize("store", ["", 'store "local" { path = "/s" }\n', 'store "s3" { bucket = "b" }\n'])
+    def test_the_kind_of_a_store_is_remembered(self, tmp_path, store):
+        data = (store + ENVIRONMENT).encode()
+        kinds = {type(remembered_config(data, tmp_path).store) for _ in range(2)}
+        assert kinds == {S3Store if "s3" in store else LocalStore}
+
     @pytest.mark.parametrize("damage", [b"", b"{", b"null", b"[]", b"{}", b"\xff", b'{"environments": []}'])
     def test_a_damaged_memory_is_read_anew(self, tmp_path, damage):
         data = self.RICH.encode()
@@ -237,12 +258,12 @@ class TestPlaces:
         ],
     )
     def test_a_store_lies_where_it_was_told_else_in_the_users_state(self, tmp_path, store, path):
-        assert str(local_store_path(config(store), caller(tmp_path, Path("/home/me")))) == path
+        assert str(local_place(config(store).store, caller(tmp_path, Path("/home/me"))).root) == path
 
     @pytest.mark.parametrize("path", ["x", "./x", "../x", "~", "~other/x"])
     def test_a_relative_store_is_refused(self, tmp_path, path):
-        refused = code(lambda: local_store_path(config(f'path = "{path}"'), caller(tmp_path, tmp_path)), ConfigError)
-        assert refused == "config.invalid_value"
+        store = config(f'path = "{path}"').store
+        assert code(lambda: local_place(store, caller(tmp_path, tmp_path)), ConfigError) == "config.invalid_value"
 
     def test_each_store_has_a_key_of_its_own(self):
         assert default_key_uri(config(f'id = "{ID}"')) == "file:~/.config/tfops/keys/0123456789ab.pem"
@@ -292,9 +313,10 @@ class TestKeys:
     def test_the_store_is_opened_by_the_revisions_id(self, repository, home, key):
         found = self.session(repository, home, key, self.pem(key))
         assert code(lambda: found.store, VerificationError) == "store.missing"
-        create_store(DirectoryObjects(found.store_root), ID)
+        (root,) = found.place.disk_places()
+        create_store(DirectoryObjects(Path(root)), ID)
         assert found.store.id == ID
-        assert stat.S_IMODE((found.store_root / "digest-key").stat().st_mode) == 0o600
+        assert stat.S_IMODE((Path(root) / "digest-key").stat().st_mode) == 0o600
 
     def test_a_terraform_that_does_not_fit_is_refused(self, repository, home):
         fake = home / "bin" / "terraform"

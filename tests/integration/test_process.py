@@ -14,7 +14,7 @@ import pytest
 
 from tfops.adapters import process
 from tfops.adapters.lock import FileLock
-from tfops.adapters.process import Command, Ended, capture, run
+from tfops.adapters.process import Command, Ended, capture, ending_file, run
 from tfops.errors import LockedError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
@@ -88,6 +88,16 @@ class TestRun:
         (place / "out").write_text("old " * 100)
         start(command("echo", "new", cwd=place), place)
         assert (place / "out").read_text() == "new\n"
+
+    @pytest.mark.parametrize("code", [0, 3])
+    def test_beside_its_output_it_is_noted_that_a_program_ended_by_itself(self, place, code):
+        start(command("sh", "-c", f"exit {code}", cwd=place), place)
+        assert ending_file(place / "out").read_text() == str(code)
+
+    def test_what_an_earlier_run_noted_does_not_stand_for_one_that_was_killed(self, place):
+        start(command("true", cwd=place), place)
+        assert start(command("sh", "-c", "kill -9 $$", cwd=place), place).code == -signal.SIGKILL
+        assert not ending_file(place / "out").exists()
 
     def test_a_link_in_the_place_of_an_output_is_replaced_and_not_followed(self, place):
         (place / "precious").write_text("x")
@@ -303,6 +313,13 @@ class TestParent:
         assert notes(place)[1:] == ["SIGINT", "end"]
 
     @linux
+    def test_how_it_ended_is_noted_also_when_tfops_is_dead(self, parent, place):
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: ending_file(place / "out").exists())
+        wait_for(lambda: ending_file(place / "out").read_text() == "0")
+
+    @linux
     def test_when_tfops_is_killed_with_many_stacks_under_way_each_is_asked_to_stop_once(self, place):
         places = [place / str(number) for number in range(8)]
         for one in places:
@@ -335,8 +352,9 @@ class TestParent:
 
 class TestLauncher:
     @pytest.fixture(autouse=True)
-    def held(self) -> Iterator[list[int]]:
+    def held(self, place: Path) -> Iterator[list[int]]:
         """The ends of pipes that stand for a living tfops."""
+        self.ending = place / "ending"
         self.descriptors: list[int] = []
         yield self.descriptors
         for descriptor in self.descriptors:
@@ -348,7 +366,7 @@ class TestLauncher:
         self.descriptors += [watch, held] if alive else [watch]
         if not alive:
             os.close(held)
-        launcher = [sys.executable, "-I", "-S", str(process.LAUNCHER), str(watch), *argv]
+        launcher = [sys.executable, "-I", "-S", str(process.LAUNCHER), str(watch), str(self.ending), *argv]
         return subprocess.Popen(launcher, pass_fds=[watch], start_new_session=True)
 
     def test_a_program_whose_tfops_is_already_dead_is_stopped_at_once(self):
@@ -378,10 +396,33 @@ class TestLauncher:
         started.wait()
         wait_for(lambda: "end" in notes(place))
         assert notes(place)[1:] == ["SIGINT", "end"]
+        assert not self.ending.exists(), "nobody saw how it ended"
 
     @pytest.mark.parametrize(("end", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137), ("kill -2 $$", 130)])
     def test_it_ends_as_the_program_did(self, end, code):
         assert self.launch("sh", "-c", end).wait(20) == code
+
+    @pytest.mark.parametrize("code", [0, 1, 2, 127])
+    def test_the_code_of_a_program_that_ended_by_itself_is_noted(self, code):
+        self.launch("sh", "-c", f"exit {code}").wait(20)
+        assert self.ending.read_text() == str(code)
+        assert stat.S_IMODE(self.ending.stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+    def test_of_a_program_that_was_killed_nothing_is_noted(self, number):
+        self.launch("sh", "-c", f"kill -{number.value} $$").wait(20)
+        assert not self.ending.exists()
+
+    def test_a_program_that_stops_gently_has_ended_by_itself(self, place):
+        started = self.launch(sys.executable, "-c", PATIENT, str(place / "notes"), "0.8")
+        wait_for(lambda: notes(place))
+        started.send_signal(signal.SIGINT)
+        started.wait(20)
+        assert self.ending.read_text() == "0"
+
+    def test_a_note_that_cannot_be_written_does_not_change_how_it_ends(self, place):
+        self.ending = place / "no-such-directory" / "ending"
+        assert self.launch("sh", "-c", "exit 3").wait(20) == 3
 
     def test_a_module_beside_the_code_is_not_loaded_in_place_of_the_standard_library(self, tmp_path):
         (tmp_path / "ctypes.py").write_text("raise SystemExit('loaded')")

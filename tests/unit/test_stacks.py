@@ -25,7 +25,7 @@ from tfops.stacks import (
     shared_states,
     state_address,
 )
-from tfops.steps.state import local
+from tfops.steps.local_state import local
 
 BRANCHES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
@@ -373,8 +373,28 @@ class TestStateAddress:
     def test_the_identity_of_an_s3_state_holds_no_credentials(self):
         code = backend("s3", bucket="b", key="k", region="eu", access_key="AKIA", secret_key="hush")
         found = address(stack("prod", backend_config=(("token", "hush"),)), code)
-        assert json.loads(found.text.removeprefix("s3:")) == {"bucket": "b", "key": "k"}
-        assert "hush" not in str(found)
+        assert str(found) == found.text == "s3://b/k"
+
+    @pytest.mark.parametrize(
+        ("workspace", "more", "identity"),
+        [
+            ("default", {}, "s3://b/k"),
+            ("blue", {}, "s3://b/env:/blue/k"),
+            ("blue", {"workspace_key_prefix": "w"}, "s3://b/w/blue/k"),
+            ("default", {"endpoints.s3": "http://x:1/"}, "s3://b/k at http://x:1"),
+        ],
+    )
+    def test_an_s3_address_is_the_object_itself(self, workspace, more, identity):
+        assert str(address(stack("prod", workspace=workspace), backend("s3", bucket="b", key="k", **more))) == identity
+
+    def test_an_s3_backend_whose_key_is_not_known_is_told_by_what_is(self):
+        found = address(stack("prod"), backend("s3", bucket="b", secret_key="hush"))
+        assert json.loads(found.text.removeprefix("s3:")) == {"bucket": "b"}
+
+    @pytest.mark.xfail(strict=True, reason="an s3 address leaves the workspace out even where the object is not known")
+    def test_an_s3_backend_whose_key_is_not_known_has_one_state_a_workspace(self):
+        found = [address(stack("prod", workspace=name), backend("s3", bucket="b")) for name in ("default", "blue")]
+        assert str(found[0]) != str(found[1])
 
     def test_a_partial_backend_is_completed_by_the_configuration(self):
         whole = address(stack("prod"), backend("s3", bucket="b", key="k"))
@@ -411,10 +431,23 @@ class TestStateAddress:
 class TestSharedStates:
     def test_two_stacks_on_one_state_are_refused_with_both_names(self):
         same = address(stack("a"), backend("s3", bucket="b", key="k"))
-        other = replace(same, workspace="blue")
+        other = address(stack("a", workspace="blue"), backend("s3", bucket="b", key="k"))
         (problem,) = shared_states({"b": same, "a": same, "c": other})
         assert (problem.code, problem.stack) == ("state.shared", "b")
         assert problem.message.startswith("a and b have the same state")
+
+    def test_two_spellings_of_one_s3_object_are_one_state(self):
+        found = {
+            "plain": address(stack("a"), backend("s3", bucket="b", key="w/blue/k")),
+            "workspace": address(
+                stack("b", workspace="blue"), backend("s3", bucket="b", key="k", workspace_key_prefix="w")
+            ),
+            "endpoint": address(stack("c"), backend("s3", bucket="b", key="w/blue/k", endpoint="http://x")),
+            "endpoints": address(
+                stack("d"), backend("s3", bucket="b", key="w/blue/k", **{"endpoints.s3": "http://x/"})
+            ),
+        }
+        assert [problem.stack for problem in shared_states(found)] == ["endpoints", "workspace"]
 
     def test_a_rename_onto_a_living_stacks_state_is_refused(self):
         moved = {"b": "a"}
@@ -480,7 +513,7 @@ class TestSharedStates:
     @given(LOCAL, LOCAL)
     def test_local_states_are_shared_exactly_if_they_are_one_file(self, left, right):
         found = [address(stack("s", workspace="blue"), backend("local", **one)) for one in (left, right)]
-        files = {local(one).file("blue") for one in found}
+        files = {local(one).file for one in found}
         shared = shared_states(dict(zip("ab", found, strict=True)))
         assert bool(shared) is (len(files) == 1)
 

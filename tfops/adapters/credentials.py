@@ -204,7 +204,7 @@ def aws_errors() -> tuple[type[Exception], ...]:
 
 
 def fault_of(error: Exception, *operations: str) -> Fault:
-    """Which kind of fault an error of boto3 is. A refusal of another operation than ours was on the way to credentials."""
+    """Which kind of fault an error of boto3 is. Where another operation was refused, it was to give us credentials."""
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
 
@@ -232,18 +232,23 @@ def _fault_of_answer(error: "ClientError", operations: tuple[str, ...]) -> Fault
 
 def code_of(error: Exception) -> str:
     """AWS's own code of a fault, where AWS answered."""
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    return str(_answer(error).get("Code", ""))
 
 
 def words_of(error: Exception, environ: Mapping[str, str], *secrets: str) -> str:
     """What boto3 or AWS says, in one line, without secrets."""
     code = code_of(error)
-    if code in _REJECTED:  # the text that comes with these may quote the request, with its token
+    if "Signature" in code:  # its text quotes the whole request, with the session token
         return code
-    text = f"{code}: {error.response['Error'].get('Message', '')}" if hasattr(error, "response") else str(error)
+    text = f"{code}: {_answer(error).get('Message', '')}" if code else str(error)
     for secret in (*secrets, *(environ.get(name, "") for name in _SECRETS)):
         text = text.replace(secret, "…") if secret else text
     return " ".join(text.split())[:400].removesuffix(".")
+
+
+def _answer(error: Exception) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (getattr(error, "response", None) or {}).get("Error", {})
+    return found
 
 
 def _token_file(role: Role, environ: Mapping[str, str]) -> str | None:
@@ -266,7 +271,7 @@ def _by_our_own(role: Role, request: dict[str, Any], environ: Mapping[str, str])
         fault = fault_of(error, "AssumeRole")
         if fault in (Fault.CREDENTIALS, Fault.UNREACHABLE):
             raise _not_asked(fault, words_of(error, environ)) from error
-        who = _who(environ, role)
+        who = _who(environ)
         external = ", with the external id of tfops.hcl" if role.external_id else ""
         hint = f"allow {who} sts:AssumeRole on this role, and name it in the role's trust policy{external}"
         raise _not_assumed(fault, who, role, words_of(error, environ), hint) from error
@@ -294,7 +299,7 @@ def _sts_region(role: Role) -> str:
     return _STS_REGIONS.get(partition, _STS_REGIONS["aws"])
 
 
-def _who(environ: Mapping[str, str], role: Role) -> str:
+def _who(environ: Mapping[str, str]) -> str:
     try:
         return identity(environ, region=None)
     except FailedError:

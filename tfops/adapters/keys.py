@@ -1,25 +1,40 @@
-"""Signing keys by URI. `file:PATH` is an ed25519 private key in PEM, 0600, with an optional passphrase."""
+"""Signing keys by URI.
+
+`file:PATH` is an ed25519 private key in PEM, 0600, with an optional passphrase; `awskms:KEY` one that never leaves AWS.
+"""
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfops.errors import ConfigError, FailedError
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner, Signer
+    from securesystemslib.signer import Signer
 
 
-def load_signer(uri: str, *, home: Path, passphrase: str | None) -> "Signer":
-    """The signer behind a key URI. Raises FailedError `key.missing`, `key.open`, `key.passphrase`, `key.invalid`."""
+def load_signer(uri: str, *, home: Path, passphrase: str | None, environ: Mapping[str, str] | None = None) -> "Signer":
+    """The signer behind a key URI; `environ` says how to reach AWS.
+
+    Raises FailedError `key.missing`, `key.open`, `key.passphrase`, `key.invalid`, `key.kms_credentials`,
+    `key.kms_denied`, `key.kms_unreachable`.
+    """
+    if uri.startswith("awskms:"):
+        from tfops.adapters.kms import load_kms_signer
+
+        return load_kms_signer(uri, environ=environ or {})
+    return _load_file(key_path(uri, home=home), passphrase)
+
+
+def _load_file(path: Path, passphrase: str | None) -> "Signer":
     from securesystemslib.signer import CryptoSigner
 
-    path = key_path(uri, home=home)
     pem = _read(path)
     _refuse_if_open_to_others(path)
     try:
-        return CryptoSigner(_load(pem, path, passphrase))
+        return CryptoSigner(_private_key(pem, path, passphrase))
     except ValueError as error:
         raise _invalid(path, str(error)) from error
 
@@ -28,7 +43,7 @@ def key_path(uri: str, *, home: Path) -> Path:
     """The file a `file:` URI names; `~` is the home directory."""
     if not uri.startswith("file:"):
         raise ConfigError(
-            f"signing key {uri!r}: only file: keys are known to this version",
+            f"the signing key {uri} is not in a file",
             code="config.not_enforced",
             hint='write key = "file:~/.config/tfops/keys/….pem"',
         )
@@ -54,7 +69,7 @@ def generate(path: Path, *, passphrase: str | None) -> None:
         file.write(pem)
 
 
-def public_pem(signer: "CryptoSigner") -> bytes:
+def public_pem(signer: "Signer") -> bytes:
     """The public half, for the repository."""
     pem: str = signer.public_key.keyval["public"]
     from cryptography.hazmat.primitives import serialization
@@ -92,7 +107,7 @@ def _refuse_if_open_to_others(path: Path) -> None:
         )
 
 
-def _load(pem: bytes, path: Path, passphrase: str | None) -> object:
+def _private_key(pem: bytes, path: Path, passphrase: str | None) -> object:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 

@@ -40,10 +40,11 @@ class BucketPlace:
 
 def s3_client(place: BucketPlace, environ: Mapping[str, str], patience: Patience) -> "S3Client":
     """A client for the bucket; credentials, region and endpoint come from the place, else from `environ`."""
-    import boto3
     from botocore.config import Config
 
-    session = boto3.session.Session(**session_arguments(environ, region=place.region))
+    from tfops.adapters.credentials import session as open_session
+
+    session = open_session(environ, region=place.region)
     if place.assume_role is not None:
         session = _assumed(session, place.assume_role, environ)
     config = Config(
@@ -54,20 +55,6 @@ def s3_client(place: BucketPlace, environ: Mapping[str, str], patience: Patience
         max_pool_connections=16,
     )
     return session.client("s3", endpoint_url=place.endpoint or _endpoint(environ, "S3"), config=config)
-
-
-def session_arguments(environ: Mapping[str, str], *, region: str | None) -> dict[str, Any]:
-    """What a session takes from `environ`, and never silently from the process's own environment."""
-    found = {
-        "aws_access_key_id": environ.get("AWS_ACCESS_KEY_ID"),
-        "aws_secret_access_key": environ.get("AWS_SECRET_ACCESS_KEY"),
-        "aws_session_token": environ.get("AWS_SESSION_TOKEN"),
-        "profile_name": environ.get("AWS_PROFILE"),
-        "region_name": region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
-    }
-    if found["aws_access_key_id"]:
-        found["profile_name"] = None
-    return {name: value for name, value in found.items() if value}
 
 
 def _endpoint(environ: Mapping[str, str], service: str) -> str | None:

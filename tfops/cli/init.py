@@ -12,7 +12,12 @@ from tfops.workflows.init import Initialised
 
 @click.command("init")
 @click.option("--runner", default="local", show_default=True, help="The name of this machine in tfops.hcl.")
-@click.option("--store", "store_path", metavar="DIR", help="Where to keep the store; else below ~/.local/state/tfops.")
+@click.option(
+    "--store",
+    "store_path",
+    metavar="DIR|s3://BUCKET/PREFIX",
+    help="Where to keep the store; else below ~/.local/state/tfops.",
+)
 @click.option("--passphrase", is_flag=True, help="Ask for a passphrase for the signing key.")
 @output_options
 def command(setting: Setting, runner: str, store_path: str | None, passphrase: bool) -> Exit:
@@ -21,7 +26,8 @@ def command(setting: Setting, runner: str, store_path: str | None, passphrase: b
 
     secret = click.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True) if passphrase else None
     caller = setting.caller()
-    place = str(Path(store_path).expanduser().absolute()) if store_path else None
+    is_directory = store_path and not store_path.startswith("s3://")
+    place = str(Path(store_path).expanduser().absolute()) if store_path and is_directory else store_path
     made = init(caller, runner=runner, store_path=place, passphrase=secret)
     setting.screen.show(
         Result(

@@ -11,6 +11,8 @@ from tfops.steps.opening import Session
 RENEW_SECONDS = 45 * 60.0
 _WRITING = frozenset({"apply", "state", "workspace", "force-unlock"})
 _NEEDS_NONE = frozenset({"show"})
+# Or else Terraform would fall back to the machine's own role.
+_NO_INSTANCE_ROLE = {"AWS_EC2_METADATA_DISABLED": "true"}
 
 Environment = Callable[[], Mapping[str, str]]
 
@@ -26,7 +28,7 @@ class Access:
     def for_command(self, command: str) -> Mapping[str, str]:
         """The environment of a Terraform command."""
         if command in _NEEDS_NONE and self._stack.aws is not None:
-            return without_credentials(self._session.caller.environ)
+            return without_credentials(self._session.caller.environ) | _NO_INSTANCE_ROLE
         return self.writing() if command in _WRITING else self.reading()
 
     def reading(self) -> Mapping[str, str]:
@@ -47,7 +49,7 @@ class Access:
         if not credentials or time.monotonic() - taken_at > RENEW_SECONDS:
             credentials = self._assume(aws, arn)
             self._taken[arn] = (time.monotonic(), credentials)
-        return without_credentials(environ) | credentials
+        return without_credentials(environ) | credentials | _NO_INSTANCE_ROLE
 
     def _assume(self, aws: AwsRoles, arn: str) -> dict[str, str]:
         session, store = self._session, self._session.config.store

@@ -47,6 +47,10 @@ class LocalPlace:
         ) as lock:
             yield Hold(inherit=(lock.descriptor,), lost=threading.Event())
 
+    def is_left_behind(self, stack: str) -> bool:
+        """An operating system's lock never outlives its holders."""
+        return False
+
     def wait_for_applies(self, wanted: Wanted) -> None:
         """Return when nobody holds the stack."""
         path = self.root / lock_name(wanted.stack)

@@ -90,7 +90,9 @@ class Session:
     def signer(self) -> "Signer":
         """Our signing key; refused when no runner of the configuration has it."""
         uri = self.config.signing_key or default_key_uri(self.config)
-        signer = key_files.load_signer(uri, home=self.caller.home, passphrase=self.caller.key_passphrase)
+        signer = key_files.load_signer(
+            uri, home=self.caller.home, passphrase=self.caller.key_passphrase, environ=self.caller.environ
+        )
         if signer.public_key.keyid not in {key.keyid for key in self.keys.values()}:
             raise ConfigError(
                 f"the signing key {uri} belongs to no runner that tfops.hcl trusts",

@@ -28,6 +28,10 @@ class Place(Protocol):
         """Hold a stack; raises LockedError `lock.held` naming who does."""
         ...
 
+    def is_left_behind(self, stack: str) -> bool:
+        """Whether a run that is gone still holds the stack: then it is not passed over as converged."""
+        ...
+
     def wait_for_applies(self, wanted: Wanted) -> None:
         """Return when nobody applies the stack; raises LockedError `lock.held`."""
         ...

@@ -79,7 +79,10 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
 def _settled(stack: StackRun, work: Workplace) -> Settled:
     """What an earlier apply left open is closed as far as that goes by itself; a dry run only looks."""
     if not stack.options.dry_run:
-        return settle(stack.session, work)
+        settled = settle(stack.session, work)
+        if settled.plan_id is not None:
+            stack.head = stack.session.store.head(stack.id, stack.session.keys)
+        return settled
     refuse_errored(stack.session, stack.id)
     return Settled(state=current_state(stack.session, work))
 
@@ -176,8 +179,10 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     """A plan that waits for approval is not made again on every run, as long as it would come out the same."""
     session, approval = stack.session, stack.surveyed.stack.approval
     decision = decide(environment=stack.surveyed.stack.environment, approval=approval)
+    if decision.allowed or stack.options.replan or stack.options.dry_run:
+        return None
     plan_id = session.store.waiting_plan(stack.id)
-    if decision.allowed or plan_id is None or stack.options.replan or stack.options.dry_run:
+    if plan_id is None:
         return None
     try:
         session.store.refuse_claimed(stack.id, plan_id)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from tfops.adapters import lease as leases
 from tfops.adapters.credentials import store_denied_policy
-from tfops.adapters.hosts import end_processes, left_running
+from tfops.adapters.hosts import end_processes, is_dead, left_running
 from tfops.adapters.objects_s3 import S3Objects
 from tfops.adapters.s3 import Bucket
 from tfops.adapters.s3_session import AssumedRole, BucketPlace
@@ -71,6 +71,13 @@ class S3Place:
                 begin_apply=lease.begin_apply,
                 why_lost=lambda: lease.error() if lease.lost.is_set() else None,
             )
+
+    def is_left_behind(self, stack: str) -> bool:
+        """Whether the lease was not given back by a run that is dead, or that does not renew it."""
+        view = self._lease(stack)
+        if view is None or view.document.released:
+            return False
+        return view.is_free or is_dead(view.document.holder.process)
 
     def wait_for_applies(self, wanted: Wanted) -> None:
         """Return when nobody applies the stack."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tfops import dsse
 from tfops.adapters.hosts import end_processes, left_running
 from tfops.changes import Action, Plan
-from tfops.deployment import Claim, ResourceResult, Result, decode_deployment, resource_results
+from tfops.deployment import Claim, Deployment, ResourceResult, Result, decode_deployment, resource_results
 from tfops.errors import TfopsError, VerificationError
 from tfops.inflight import import_block, instances, still_missing
 from tfops.steps.applying import find_missing
@@ -45,6 +45,7 @@ def settle(session: Session, work: Workplace) -> Settled:
     work.forget_apply()
     settle_errored(session, work, _before(session, stack, unfinished))
     begun, missing = _open_creations(session, work, unfinished)
+    _finish_head(session, stack, unfinished)
     if not missing:
         session.store.settle(stack)
     return Settled(state=current_state(session, work), missing=missing, begun=begun, plan_id=unfinished.plan_id)
@@ -128,16 +129,32 @@ def _missing(
 def _open_creations(
     session: Session, work: Workplace, unfinished: Unfinished
 ) -> tuple[tuple[ResourceResult, ...], tuple[ResourceResult, ...]]:
-    stack = work.surveyed.id
-    data = session.store.result(stack, unfinished.plan_id) if unfinished.plan_id else None
-    if data is None:
+    result = _result(session, work.surveyed.id, unfinished)
+    if result is None:
         return (), ()
-    what = f"the result of plan {unfinished.plan_id[:12]}"
-    verified = dsse.verify(data, session.keys, what=what)
-    record = decode_deployment(verified, what=what, stack=stack, store_id=session.store.id).record
+    record = result[1].record
     if not record.missing:
         return record.resources, ()
     return record.resources, still_missing(record.missing, instances(state_data(session, work)))
+
+
+def _result(session: Session, stack: str, unfinished: Unfinished) -> tuple[bytes, Deployment] | None:
+    data = session.store.result(stack, unfinished.plan_id) if unfinished.plan_id else None
+    if data is None:
+        return None
+    what = f"the result of plan {unfinished.plan_id[:12]}"
+    verified = dsse.verify(data, session.keys, what=what)
+    return data, decode_deployment(verified, what=what, stack=stack, store_id=session.store.id)
+
+
+def _finish_head(session: Session, stack: str, unfinished: Unfinished) -> None:
+    """A run that died between its result and the head: the head still is the one it began with."""
+    result = _result(session, stack, unfinished)
+    if result is None or result[1].record.result is not Result.APPLIED:
+        return
+    head = session.store.head(stack, session.keys)
+    if head is None or head.record.finished_on < result[1].record.started_on:
+        session.store.move_head(stack, result[0])
 
 
 def _before(session: Session, stack: str, unfinished: Unfinished) -> Snapshot | None:

@@ -74,8 +74,9 @@ class Store:
     def head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:
         """The last record at which the stack was converged; None where there is none."""
         data = self._heads[stack] = self.objects.get(f"{_place(stack)}/head.json")
-        if data is None:
-            return None
+        return None if data is None else self._head(data, stack, keys)
+
+    def _head(self, data: bytes, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment:
         head = self._deployment(data, stack, keys, what=f"the head of {stack}")
         if head.record.result not in _HEADS:
             raise VerificationError(
@@ -85,6 +86,11 @@ class Store:
                 stack=stack,
             )
         return head
+
+    def known_head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:
+        """The head as this run has read or moved it; read only if it has not yet."""
+        data = self._heads.get(stack)
+        return self._head(data, stack, keys) if data is not None else self.head(stack, keys)
 
     def move_head(self, stack: str, record: bytes) -> None:
         """Make `record` the stack's head, unless somebody else moved it since it was last read here."""
@@ -195,7 +201,9 @@ class Store:
     def begin_apply(self, stack: str, unfinished: Unfinished) -> None:
         """Note, before the claim, that an apply is under way: whoever comes after a crash looks there first."""
         key = f"{_place(stack)}/unfinished"
-        self.objects.replace(key, msgspec.json.encode(unfinished), expected=self.objects.get(key))
+        data = msgspec.json.encode(unfinished)
+        if not self.objects.create(key, data):
+            self.objects.replace(key, data, expected=self.objects.get(key))
 
     def unfinished(self, stack: str) -> Unfinished | None:
         """The apply that is under way, or whose consequences are not settled yet; None where all is."""

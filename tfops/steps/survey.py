@@ -52,7 +52,7 @@ def fingerprint_of(session: Session, surveyed: Surveyed) -> Fingerprint:
     The states it reads count as their stacks' heads have them: a state file may be half-written just now.
     """
     program = session.program
-    heads = {name: session.store.head(name, session.keys) for name in surveyed.stack.reads}
+    heads = {name: session.store.known_head(name, session.keys) for name in surveyed.stack.reads}
     return fingerprint(
         surveyed.stack,
         surveyed.inputs,

@@ -4,10 +4,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from tfops.adapters.credentials import identity
 from tfops.adapters.git import Repository
+from tfops.config import S3Store
 from tfops.errors import Exit, Problem, TfopsError, most_serious
+from tfops.stacks import Stack
+from tfops.steps.access import Access
 from tfops.steps.caller import Caller
 from tfops.steps.opening import Session, open_session
 from tfops.steps.orphans import orphans
@@ -64,13 +69,30 @@ def _checks(session: Session) -> list[tuple[str, Callable[[], str]]]:
         ("signing key", lambda: f'runner "{session.runner}"'),
         ("stacks", lambda: ", ".join(survey(session))),
         ("heads", lambda: _heads(session)),
+        *((f"credentials of {stack.environment}", partial(_who, session, stack)) for stack in _in_roles(session)),
     ]
+
+
+def _in_roles(session: Session) -> list[Stack]:
+    """One stack of every environment that has roles of its own."""
+    try:
+        stacks = [item.stack for item in survey(session).values()]
+    except TfopsError:
+        return []  # the same fault stands above
+    return list({stack.environment: stack for stack in stacks if stack.aws is not None}.values())
+
+
+def _who(session: Session, stack: Stack) -> str:
+    access, region = Access(session, stack), session.caller.environ.get("AWS_REGION")
+    reading, writing = (identity(environ, region=region) for environ in (access.reading(), access.writing()))
+    return f"plans as {reading}, applies as {writing}"
 
 
 def _warnings(session: Session) -> list[tuple[str, Callable[[], list[str]]]]:
     return [
         ("orphaned stacks", lambda: [f"{o.stack}: {o.sentence}" for o in orphans(session, survey(session)).values()]),
         ("backends of nobody", lambda: stray_backends(session)),
+        ("credentials", lambda: _shared_credentials(session)),
         ("clock", lambda: _clock(session)),
         ("disk", lambda: _disk([*map(Path, session.place.disk_places()), session.caller.cache])),
         ("shallow clone", lambda: ["history is missing"] if session.repository.is_shallow else []),
@@ -150,6 +172,14 @@ def _write_something(session: Session) -> str:
             hint="use another file system",
         )
     return "written once, refused twice, deleted"
+
+
+def _shared_credentials(session: Session) -> list[str]:
+    """Where Terraform runs as tfops itself, plans and applies can read the whole store: plans, records, digest key."""
+    if not isinstance(session.config.store, S3Store):
+        return []
+    shared = sorted({item.stack.environment for item in survey(session).values() if item.stack.aws is None})
+    return [f"{name}: Terraform gets tfops' own credentials; give it roles: aws {{ … }}" for name in shared]
 
 
 def _heads(session: Session) -> str:

@@ -7,7 +7,7 @@ from tfops.adapters import keys as key_files
 from tfops.adapters.git import Repository
 from tfops.adapters.objects import DirectoryObjects
 from tfops.config import Config, LocalStore, is_environment_name, parse_config
-from tfops.configuration_text import first_configuration, with_runner, with_signing_key, with_store_id
+from tfops.configuration_text import first_configuration, quoted, with_runner, with_signing_key, with_store_id
 from tfops.dsse import public_key
 from tfops.errors import ConfigError, FailedError
 from tfops.hcl import decode
@@ -27,7 +27,7 @@ class Initialised:
     made: tuple[str, ...]
     commit: tuple[str, ...]
     store: str
-    key: Path
+    key: str
     push: bool
 
 
@@ -69,7 +69,9 @@ class _Work:
     def configuration(self, store_path: str | None) -> Config:
         """The configuration in the working tree; a first one is written where there is none."""
         if not self._file.exists():
-            text = first_configuration(environments_in(self._directory), self.branch, store_path)
+            text = first_configuration(
+                environments_in(self._directory), self.branch, _store_block(store_path, self._caller)
+            )
             self._write(self._file, text)
             self.made.append(f"{CONFIG_NAME}: {_what_was_found(self._directory)}")
         return self._read()
@@ -91,20 +93,24 @@ class _Work:
         place = place_of(config, self._caller)
         open_store(place.objects, expected_id=config.store.id, where=place.where)
 
-    def key(self, config: Config, passphrase: str | None) -> Path:
+    def key(self, config: Config, passphrase: str | None) -> str:
         """Make the signing key where it is missing, and trust its public half."""
         uri = config.signing_key or default_key_uri(config)
+        if uri.startswith("awskms:"):
+            self._trust(config, uri, None)
+            return uri
         path = key_files.key_path(uri, home=self._caller.home)
         if not path.exists():
             key_files.generate(path, passphrase=passphrase)
             self.made.append(f"signing key {path} (keep it; it never enters the repository)")
         if config.signing_key is None:
             self._write(self._file, with_signing_key(self._text(), uri))
-        self._trust(config, path, passphrase or self._caller.key_passphrase)
-        return path
+        self._trust(config, f"file:{path}", passphrase or self._caller.key_passphrase)
+        return str(path)
 
-    def _trust(self, config: Config, path: Path, passphrase: str | None) -> None:
-        signer = key_files.load_signer(f"file:{path}", home=self._caller.home, passphrase=passphrase)
+    def _trust(self, config: Config, uri: str, passphrase: str | None) -> None:
+        caller = self._caller
+        signer = key_files.load_signer(uri, home=caller.home, passphrase=passphrase, environ=caller.environ)
         pem = key_files.public_pem(signer)
         keyid = public_key(pem).keyid
         for runner in config.runners:
@@ -154,6 +160,22 @@ def _new_store_at_its_id(caller: Caller) -> str:
 
     store_id = secrets.token_hex(16)
     return create_store(DirectoryObjects(caller.state_home / store_id), store_id)
+
+
+def _store_block(store: str | None, caller: Caller) -> str:
+    """The store block of a first configuration: for s3://BUCKET/PREFIX, for a directory, or for the default."""
+    if store is None:
+        return 'store "local" {}\n'
+    if not store.startswith("s3://"):
+        return f'store "local" {{\n  path = {quoted(store)}\n}}\n'
+    bucket, _, prefix = store.removeprefix("s3://").partition("/")
+    given = {
+        "bucket": bucket,
+        "prefix": prefix.strip("/"),
+        "region": caller.environ.get("AWS_REGION") or caller.environ.get("AWS_DEFAULT_REGION") or "",
+    }
+    lines = "".join(f"  {name} = {quoted(value)}\n" for name, value in given.items() if value)
+    return f'store "s3" {{\n{lines}}}\n'
 
 
 def _what_was_found(directory: Path) -> str:

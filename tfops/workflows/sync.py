@@ -139,8 +139,8 @@ def _story(stack: StackRun) -> StackSync:
     if not options.dry_run:
         _ = session.signer  # a missing key is told before anything is planned
     with _held(stack) as hold:
-        stack.head = session.store.head(stack.id, session.keys)
-        if _is_converged(stack):  # another run did it while we waited
+        before, stack.head = stack.head, session.store.head(stack.id, session.keys)
+        if stack.head != before and _is_converged(stack):  # another run did it while we waited
             return stack.result(Outcome.CONVERGED)
         check_forward(session, stack.id, stack.head, allow_backward=options.allow_backward)
         return _reconcile(stack, hold)
@@ -175,7 +175,8 @@ def _is_converged(stack: StackRun) -> bool:
         state = snapshot(stack.surveyed, known)
     except VerificationError:
         return False  # somebody may be writing it at this moment: it is judged under the lock
-    return state == known and record.fingerprint == stack.fingerprint.digest
+    same = state == known and record.fingerprint == stack.fingerprint.digest
+    return same and not stack.session.place.is_left_behind(stack.id)
 
 
 @contextlib.contextmanager

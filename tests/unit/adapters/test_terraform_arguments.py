@@ -13,6 +13,7 @@ from tfops.adapters.terraform import (
     ignored_variables,
     init_argv,
     plan_argv,
+    push_argv,
     show_argv,
     terraform_env,
 )
@@ -127,4 +128,44 @@ def test_a_plan_is_locked_unless_the_lock_is_held_already():
 
 def test_exactly_one_plan_file_is_shown_or_applied_and_nothing_is_approved_besides():
     assert show_argv(Path("/o/p")) == ["show", "-json", "/o/p"]
-    assert apply_argv(Path("/o/p")) == ["apply", "-input=false", "-json", "/o/p"]
+    assert apply_argv(Path("/o/p")) == ["apply", "-input=false", "-json", "-lock=true", "/o/p"]
+
+
+@pytest.mark.parametrize(("lock", "flag"), [(True, "-lock=true"), (False, "-lock=false")])
+def test_a_state_that_we_have_locked_is_not_locked_by_terraform_again(lock, flag):
+    assert apply_argv(Path("/o/p"), lock=lock)[3:] == [flag, "/o/p"]
+    assert push_argv(Path("/o/s"), lock=lock) == ["state", "push", "-no-color", flag, "/o/s"]
+
+
+def test_what_a_run_starts_carries_the_runs_name_so_that_it_is_found_when_the_run_is_dead():
+    assert terraform_env(replace(PLACE, run_id="r-1"), "apply") == {**OURS, "TFOPS_RUN": "r-1"}
+
+
+def test_the_runs_name_can_be_set_by_nobody_else():
+    place = replace(PLACE, environ={"TFOPS_RUN": "evil"}, pass_env=("TFOPS_RUN",), run_id="r-1")
+    assert terraform_env(place)["TFOPS_RUN"] == "r-1"
+
+
+class TestCredentials:
+    """Where an environment names roles, Terraform sees what they give and none of the caller's own."""
+
+    @staticmethod
+    def seen(command: str) -> dict[str, str]:
+        roles = {"apply": {"AWS_ACCESS_KEY_ID": "writer"}, "plan": {"AWS_ACCESS_KEY_ID": "reader"}, "show": {}}
+        environ = {"AWS_ACCESS_KEY_ID": "ours", "AWS_PROFILE": "ours"}
+        return terraform_env(replace(PLACE, environ=environ, credentials=roles.__getitem__), command)
+
+    @pytest.mark.parametrize(("command", "key"), [("apply", "writer"), ("plan", "reader"), ("show", None)])
+    def test_each_command_gets_its_own(self, command, key):
+        assert self.seen(command).get("AWS_ACCESS_KEY_ID") == key
+
+    @pytest.mark.parametrize("command", ["apply", "plan", "show"])
+    def test_nothing_of_the_callers_comes_with_them(self, command):
+        assert "AWS_PROFILE" not in self.seen(command)
+
+    def test_they_are_not_asked_for_before_a_command_starts(self):
+        replace(PLACE, credentials=lambda command: pytest.fail("asked"))
+
+    def test_what_they_bring_passes_the_same_sieve(self):
+        place = replace(PLACE, credentials=lambda command: {"TF_CLI_ARGS": "evil", "AWS_SESSION_TOKEN": "t"})
+        assert terraform_env(place) == {**OURS, "AWS_SESSION_TOKEN": "t"}

@@ -13,7 +13,8 @@ from tfops.attestation import Builder, Purpose, Source, StateRef
 from tfops.deployment import Result, ResultPredicate
 from tfops.errors import Exit, FailedError, VerificationError
 from tfops.stacks import StateAddress
-from tfops.steps.state import LocalState, Snapshot, check_integrity, local, managed, parse_state, read_local
+from tfops.steps.local_state import LocalState, local, managed
+from tfops.steps.state import Snapshot, StateLockRequest, check_integrity, parse_state
 
 
 def text(**members: object) -> bytes:
@@ -156,10 +157,12 @@ def test_only_the_same_lineage_at_no_earlier_serial_is_ever_let_through(before, 
 
 
 def test_a_managed_state_lies_where_terraforms_local_backend_puts_it(tmp_path: Path):
-    state = managed(tmp_path)
-    assert state.file("default") == tmp_path / "terraform.tfstate"
-    assert state.file("blue") == tmp_path / "workspaces" / "blue" / "terraform.tfstate"
-    assert json.loads(state.override()) == {
+    default, blue = managed(tmp_path, "default"), managed(tmp_path, "blue")
+    assert default.file == tmp_path / "terraform.tfstate"
+    assert blue.file == tmp_path / "workspaces" / "blue" / "terraform.tfstate"
+    assert blue.where == str(blue.file)
+    assert default.override("any name") == blue.override("any name")
+    assert json.loads(blue.override("any name")) == {
         "terraform": {
             "backend": {
                 "local": {
@@ -179,27 +182,88 @@ def test_a_managed_state_lies_where_terraforms_local_backend_puts_it(tmp_path: P
     ],
 )
 def test_a_local_backends_files_are_found_by_its_settings(settings, default, blue):
-    state = local(StateAddress(kind="local", text="", workspace="default", settings=tuple(settings.items())))
-    assert (str(state.file("default")), str(state.file("blue"))) == (default, blue)
+    found = [
+        local(StateAddress(kind="local", text="", workspace=workspace, settings=tuple(settings.items())))
+        for workspace in ("default", "blue")
+    ]
+    assert [str(state.file) for state in found] == [default, blue]
 
 
 def test_a_state_that_is_not_there_yet_is_no_state(tmp_path: Path):
-    assert read_local(managed(tmp_path / "gone"), "default", stack="prod") == Snapshot()
+    state = managed(tmp_path / "gone", "default")
+    assert state.snapshot(stack="prod") == Snapshot()
+    assert state.data(stack="prod") is None
 
 
 def test_a_state_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path):
     (tmp_path / "terraform.tfstate").mkdir()
-    with pytest.raises(FailedError) as refused:
-        read_local(managed(tmp_path), "default", stack="prod")
-    assert refused.value.problems[0].code == "state.unreadable"
+    for read in (managed(tmp_path, "default").snapshot, managed(tmp_path, "default").data):
+        with pytest.raises(FailedError) as refused:
+            read(stack="prod")
+        assert refused.value.problems[0].code == "state.unreadable"
 
 
 def test_each_workspace_has_a_state_of_its_own(tmp_path: Path):
-    state = LocalState(path=tmp_path / "s", workspace_directory=tmp_path / "w")
-    for name, serial in (("default", 1), ("blue", 2)):
-        state.file(name).parent.mkdir(parents=True, exist_ok=True)
-        state.file(name).write_bytes(text(serial=serial))
-    assert [read_local(state, name, stack="p").serial for name in ("default", "blue")] == [1, 2]
+    states = [
+        LocalState(path=tmp_path / "s", workspace_directory=tmp_path / "w", workspace=w) for w in ("default", "b")
+    ]
+    for serial, state in enumerate(states):
+        state.file.parent.mkdir(parents=True, exist_ok=True)
+        state.file.write_bytes(text(serial=serial))
+    assert [state.snapshot(stack="p").serial for state in states] == [0, 1]
+
+
+def test_what_was_known_of_a_file_is_never_taken_for_what_it_is(tmp_path: Path):
+    state = managed(tmp_path, "default")
+    state.prepare()
+    state.file.write_bytes(text(serial=2))
+    assert state.snapshot(stack="p", known=Snapshot(lineage="abc", serial=1, sha256="x", version="v")).serial == 2
+
+
+def test_a_directory_for_a_managed_state_is_for_its_owner_only(tmp_path: Path):
+    state = managed(tmp_path / "state" / "prod", "default")
+    for _ in range(2):
+        state.prepare()
+    assert (tmp_path / "state" / "prod").stat().st_mode & 0o077 == 0
+
+
+def test_locking_a_file_and_making_workspaces_is_left_to_terraform(tmp_path: Path):
+    state = managed(tmp_path, "blue")
+    assert not state.must_make_workspace(Snapshot())
+    request = StateLockRequest(
+        stack="prod",
+        store_id="s",
+        run_id="r",
+        epoch=0,
+        wait_seconds=0,
+        terraform_version="1.11.4",
+        is_stopped=lambda: False,
+        say=lambda message: None,
+        on_released=lambda lock: None,
+    )
+    with state.hold(request) as held:
+        assert held is False
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("resources", "holds"),
+    [([], False), (None, False), ([{}], True)],
+)
+def test_an_empty_state_exists_and_holds_nothing(resources, holds):
+    found = parse_state(text(resources=resources), stack="prod")
+    assert (found.exists, found.holds_something) == (True, holds)
+
+
+def test_a_state_of_which_only_the_serial_is_known_may_hold_something():
+    assert Snapshot(lineage="abc", serial=3).holds_something
+    assert not Snapshot().holds_something
+
+
+def test_what_the_backend_calls_a_content_makes_no_difference_to_what_it_is():
+    one, other = (parse_state(text(), stack="prod", version=version) for version in ('"1"', '"2"'))
+    assert (one.version, other.version) == ('"1"', '"2"')
+    assert one == other
 
 
 def test_a_state_that_is_looked_for_elsewhere_is_no_lost_one():

@@ -31,11 +31,14 @@ from tfops.errors import Exit, FailedError, TfopsError, UsageError, Verification
 from tfops.steps.store import (
     STATEMENT,
     Store,
+    Unfinished,
     artifact_from_directory,
     create_store,
+    lease_name,
     lock_name,
     open_artifact,
     open_store,
+    place_name,
     sha256,
     state_name,
 )
@@ -120,6 +123,10 @@ def record(stack: str = "prod", *, store_id: str = ID, at: datetime = NOW, by: C
         finished_on=at,
     )
     return dsse.sign(encode(ResultStatement(subject=(), predicate=predicate)), by)
+
+
+def unfinished(plan_id: str, *, given_plan_id: str | None = None) -> Unfinished:
+    return Unfinished(plan_id=plan_id, given_plan_id=given_plan_id or plan_id, run_id="r", begun_on=NOW)
 
 
 def claim(plan_id: str) -> Claim:
@@ -294,7 +301,7 @@ class TestPlans:
         assert code(lambda: one.put_plan("prod", plan_id, other, envelope), FailedError) == "store.conflict"
         assert one.plan_files("prod", plan_id)["plan.tfplan"] == b"plan.tfplan"
 
-    @pytest.mark.parametrize("writes", range(len(PLAN_FILES) + 1))
+    @pytest.mark.parametrize("writes", range(len(PLAN_FILES) + 2))
     def test_a_plan_whose_writing_was_cut_off_is_of_no_use(self, writes):
         objects = DyingObjects(2 + writes)
         one = store(objects)
@@ -332,7 +339,7 @@ class TestPlans:
     def test_an_ambiguous_id_is_asked_for_in_full(self):
         one = store()
         for number in range(2):
-            one.objects.create(f"prod/plans/abcdef{number}/{STATEMENT}", b"")
+            one.put_plan("prod", f"abcdef{number}", {}, b"")
         with pytest.raises(UsageError) as refused:
             one.find_plan("abcdef")
         assert refused.value.problems[0].hint == "give more digits"
@@ -365,24 +372,45 @@ class TestClaims:
         assert (won.count(True), won.count(False)) == (1, 15)
 
     def test_a_claim_is_open_until_there_is_a_result(self):
-        one, ids = store(), [plan(run_id=str(number))[0] for number in range(3)]
-        for plan_id in ids[:2]:
+        one, (applied, given_) = store(), [plan(run_id=str(number))[0] for number in range(2)]
+        for plan_id in (given_, applied):
             one.claim("prod", claim(plan_id))
-        one.put_plan("prod", ids[2], {}, plan(run_id="2")[1])
-        assert {found.plan_id for found in one.open_claims("prod")} == set(ids[:2])
-        one.put_result("prod", ids[0], record())
-        assert [found.plan_id for found in one.open_claims("prod")] == [ids[1]]
+        note = unfinished(applied, given_plan_id=given_)
+        assert [found.plan_id for found in one.open_claims("prod", note)] == [applied, given_]
+        one.put_result("prod", applied, record())
+        assert [found.plan_id for found in one.open_claims("prod", note)] == [given_]
+        one.put_result("prod", given_, record())
+        assert one.open_claims("prod", note) == []
+
+    def test_a_plan_that_was_applied_as_it_is_has_one_claim(self):
+        one = store()
+        one.claim("prod", claim("abcdef"))
+        assert [found.plan_id for found in one.open_claims("prod", unfinished("abcdef"))] == ["abcdef"]
+
+    def test_an_apply_that_died_before_its_claim_has_none(self):
+        assert store().open_claims("prod", unfinished("abcdef")) == []
+
+    def test_a_kept_state_without_an_apply_has_no_claim(self):
+        assert store().open_claims("prod", unfinished("")) == []
 
     def test_claims_of_other_stacks_are_not_ours(self):
         one, (plan_id, _) = store(), plan()
         one.claim("prod/app", claim(plan_id))
-        assert one.open_claims("prod") == one.open_claims("prod/ap") == []
+        note = unfinished(plan_id)
+        assert one.open_claims("prod", note) == one.open_claims("prod/ap", note) == []
+
+    def test_what_a_claim_said_is_what_a_record_vouches_for(self):
+        one = store()
+        one.claim("prod", claim("abcdef"))
+        written = one.objects.get("prod/plans/abcdef/claim.json")
+        assert one.claim_data("prod", "abcdef") == store(one.objects).claim_data("prod", "abcdef") == written
+        assert one.claim_data("prod", "fedcba") == b""
 
     @pytest.mark.parametrize("data", [b"", b"{", b"{}", b"null", b'{"planId": 1}', b"\xff"])
     def test_a_damaged_claim_is_not_passed_over(self, data):
         one = store()
         one.objects.create("prod/plans/abcdef/claim.json", data)
-        assert code(lambda: one.open_claims("prod")) == "verify.claim"
+        assert code(lambda: one.open_claims("prod", unfinished("abcdef"))) == "verify.claim"
         assert code(lambda: one.refuse_claimed("prod", "abcdef")) == "verify.claimed"
 
     def test_a_journal_grows_line_by_line(self):
@@ -398,6 +426,114 @@ class TestClaims:
         one.put_result("prod", "abcdef", record())
         other = record(at=NOW + timedelta(1))
         assert code(lambda: one.put_result("prod", "abcdef", other), FailedError) == "store.conflict"
+
+
+class TestUnfinished:
+    """Before a claim it is noted that an apply is under way: whoever comes after a crash looks there first."""
+
+    def test_where_nothing_was_begun_nothing_is_open(self):
+        assert store().unfinished("prod") is None
+
+    def test_it_stays_until_it_is_settled(self):
+        one, note = store(), unfinished("abcdef", given_plan_id="fedcba")
+        one.begin_apply("prod", note)
+        assert one.unfinished("prod") == note
+        assert one.unfinished("prod/app") is None
+        for _ in range(2):
+            one.settle("prod")
+        assert one.unfinished("prod") is None
+
+    def test_the_next_apply_takes_the_place_of_the_last_one(self):
+        one = store()
+        for plan_id in ("abcdef", "fedcba", "fedcba"):
+            one.begin_apply("prod", unfinished(plan_id))
+        assert one.unfinished("prod").plan_id == "fedcba"
+
+    @pytest.mark.parametrize("data", [b"", b"{", b"{}", b"null", b"\xff", b'{"plan_id": "x", "surprise": 1}'])
+    def test_a_damaged_note_is_not_taken_for_none(self, data):
+        one = store()
+        one.objects.create("prod/unfinished", data)
+        assert code(lambda: one.unfinished("prod")) == "store.damaged"
+
+    def test_a_state_that_could_not_be_written_is_unfinished_business_even_without_an_apply(self):
+        one = store()
+        one.keep_errored_state("prod", b"state")
+        assert one.unfinished("prod").plan_id == ""
+        assert one.errored_states("prod") == [b"state"]
+
+    def test_and_does_not_hide_the_apply_it_belongs_to(self):
+        one, note = store(), unfinished("abcdef")
+        one.begin_apply("prod", note)
+        one.keep_errored_state("prod", b"state")
+        assert one.unfinished("prod") == note
+
+    def test_a_stack_may_be_called_so(self):
+        one = store()
+        one.begin_apply("prod", unfinished("abcdef"))
+        one.move_head("prod/unfinished", record("prod/unfinished"))
+        assert one.stacks() == ["prod/unfinished"]
+        assert one.unfinished("prod").plan_id == "abcdef"
+
+
+class TestGuard:
+    """A run that no longer holds its stack writes nothing."""
+
+    WRITES = {
+        "put_plan": lambda one: one.put_plan("prod", "abcdef", {"a": b""}, b""),
+        "claim": lambda one: one.claim("prod", claim("abcdef")),
+        "begin_apply": lambda one: one.begin_apply("prod", unfinished("abcdef")),
+        "settle": lambda one: one.settle("prod"),
+        "journal": lambda one: one.journal("prod", "abcdef", b"x"),
+        "put_result": lambda one: one.put_result("prod", "abcdef", b"x"),
+        "move_head": lambda one: one.move_head("prod", record()),
+        "keep_record": lambda one: one.keep_record("prod", "abcdef", b"x"),
+        "keep_inputs": lambda one: one.keep_inputs("prod", "f", b"x"),
+        "keep_errored_state": lambda one: one.keep_errored_state("prod", b"x"),
+        "set_aside": lambda one: one.set_aside("prod", b"x"),
+        "note_waiting": lambda one: one.note_waiting("prod", "ab" * 32),
+        "note none waiting": lambda one: one.note_waiting("prod", None),
+    }
+
+    @staticmethod
+    def lost() -> None:
+        raise FailedError("lost", code="lock.lost", hint="x")
+
+    @pytest.mark.parametrize("write", WRITES)
+    def test_one_who_lost_the_stack_writes_nothing(self, write):
+        objects = MemoryObjects()
+        one = store(objects)
+        one.begin_apply("prod", unfinished("before"))
+        before = {key: objects.get(key) for key in objects.keys("")}
+        assert code(lambda: self.WRITES[write](one.guarded(self.lost)), FailedError) == "lock.lost"
+        assert {key: objects.get(key) for key in objects.keys("")} == before
+
+    def test_one_who_lost_the_stack_may_still_read(self):
+        one = store()
+        plan_id, envelope = plan()
+        one.put_plan("prod", plan_id, PAYLOADS, envelope)
+        one.move_head("prod", record())
+        one.journal("prod", plan_id, b"1\n")
+        late = one.guarded(self.lost)
+        assert late.head("prod", KEYS).record.stack == "prod"
+        assert late.find_plan(plan_id[:12]) == ("prod", plan_id)
+        assert late.plan("prod", plan_id, KEYS).id == plan_id
+        assert late.events("prod", plan_id) == b"1\n"
+        assert late.objects.keys("prod") == one.objects.keys("prod")
+
+    def test_one_who_holds_it_is_asked_before_every_write(self):
+        asked: list[int] = []
+        one = store().guarded(lambda: asked.append(1))
+        one.put_result("prod", "abcdef", b"x")
+        one.journal("prod", "abcdef", b"x")
+        assert len(asked) == 2
+
+    def test_the_head_a_session_read_is_the_one_it_moves_from(self):
+        one = store()
+        one.move_head("prod", record())
+        one.head("prod", KEYS)
+        store(one.objects).move_head("prod", record(at=NOW + timedelta(1)))
+        late = one.guarded(lambda: None)
+        assert code(lambda: late.move_head("prod", record(at=NOW + timedelta(2))), FailedError) == "store.conflict"
 
 
 class TestHistory:
@@ -455,7 +591,10 @@ class TestHistory:
             assert one.waiting_plan("prod") == note
 
 
-NAMES_OF_ITS_OWN = ["plans", "inputs", "records", "errored", "set-aside", "drift", "incidents", "lock", "waiting"]
+NAMES_OF_ITS_OWN = [
+    *("plans", "inputs", "records", "errored", "set-aside", "drift", "incidents", "lock", "waiting", "unfinished"),
+    "lease.json",
+]
 PARTS = st.sampled_from([*NAMES_OF_ITS_OWN, "head.json", ".x", "x.json", "%70lans"]) | st.text(
     st.characters(exclude_characters="/", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8
 )
@@ -475,15 +614,46 @@ class TestNames:
             one.note_waiting(stack, "w")
             plan_id, envelope = plan(stack)
             one.put_plan(stack, plan_id, {}, envelope)
-        assert one.stacks() == one.known_stacks() == sorted(stacks)
+        assert one.stacks() == sorted(stacks)
         for stack in stacks:
+            assert one.is_known(stack)
             assert one.head(stack, KEYS).record.stack == stack
             assert one.find_plan(plan(stack)[0]) == (stack, plan(stack)[0])
 
     @given(STACKS, STACKS)
-    def test_two_stacks_share_neither_lock_nor_state(self, one, other):
-        assert (lock_name(one) == lock_name(other)) is (one == other)
-        assert (state_name(one) == state_name(other)) is (one == other)
+    def test_two_stacks_share_neither_lock_nor_lease_nor_state(self, one, other):
+        for name in (lock_name, lease_name, state_name, place_name):
+            assert (name(one) == name(other)) is (one == other)
+
+    @given(STACKS, STACKS)
+    def test_the_lease_of_one_stack_is_no_part_of_another_one(self, one, other):
+        assert not lease_name(one).startswith(f"{lease_name(other)}/")
+        assert lease_name(one) != place_name(other)
+
+    @pytest.mark.parametrize("length", [150, 199, 200, 201, 900])
+    def test_a_stack_of_any_length_is_found_by_one_listing(self, length):
+        one, stack = store(), "prod/" + "ü" * (length - 5)
+        one.put_plan(stack, "abcdef", {}, b"")
+        assert one.stacks() == [stack]
+        assert one.is_known(stack)
+        assert not one.is_known(stack + "x")
+        assert all(len(name) <= 200 for name in one.objects.names("stacks"))
+
+    def test_a_stack_that_was_neither_planned_nor_converged_is_not_known(self):
+        one = store()
+        one.note_waiting("prod", "ab" * 32)
+        one.begin_apply("prod", unfinished("abcdef"))
+        assert one.stacks() == []
+        assert not one.is_known("prod")
+
+    def test_a_stack_is_known_before_the_first_byte_of_its_first_plan(self):
+        """Or a killed run would leave a plan that nobody finds."""
+        objects = DyingObjects(3)
+        one = store(objects)
+        with pytest.raises(Interruption):
+            one.put_plan("prod", "abcdef", PAYLOADS, b"")
+        assert one.is_known("prod")
+        assert one.plan_ids("prod") == []
 
     @pytest.mark.parametrize("stack", ["prod/a b", "prod/ü", "preview@x-1/a", "prod/%2e%2e", "prod/a\\b", "prod/*"])
     def test_an_awkward_name_is_one_safe_path(self, stack):
@@ -503,7 +673,8 @@ class TestNames:
         "stack",
         [
             *("digest-key", "store.json", "prod.json", "audit/x", "prod/.archive", "prod/lock", "prod/waiting"),
-            *("prod/head.json", "prod/x/records", "prod/\udcff", "trust", "prod/..x"),
+            *("prod/head.json", "prod/x/records", "prod/\udcff", "trust", "prod/..x", "stacks", "probe", "stacks/x"),
+            *("prod/unfinished", "prod/lease.json", "~x", "prod-state"),
         ],
     )
     def test_no_stack_comes_into_the_way_of_the_stores_own_files(self, stack):

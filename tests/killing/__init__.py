@@ -1,0 +1,1 @@
+"""Killing tfops at every step."""
