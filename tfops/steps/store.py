@@ -64,11 +64,13 @@ class Store:
         self.digest_key = digest_key
         self._heads: dict[str, bytes | None] = {}
         self._claims: dict[str, bytes] = {}
+        self._registered_here: set[str] = set()
+        self._index: list[str] = []
 
     def guarded(self, check: Callable[[], None]) -> "Store":
         """The same store for a run that holds a stack: before every write `check` says whether it still does."""
         store = Store(GuardedObjects(self.objects, check), store_id=self.id, digest_key=self.digest_key)
-        store._heads = self._heads
+        store._heads, store._registered_here, store._index = self._heads, self._registered_here, self._index
         return store
 
     def head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:
@@ -107,16 +109,19 @@ class Store:
         self._heads[stack] = record
 
     def stacks(self) -> list[str]:
-        """Every stack that was ever planned or converged here: one listing, however many there are."""
-        return sorted(self._registered(name) for name in self.objects.names("stacks"))
+        """Every stack that was ever planned or converged here: one listing a run, however many there are."""
+        if not self._index:
+            self._index += sorted(self._registered(name) for name in self.objects.names("stacks"))
+        return sorted({*self._index, *self._registered_here})
 
     def is_known(self, stack: str) -> bool:
         """Whether the stack was ever planned or converged here."""
         return self.objects.get(f"stacks/{_index_name(stack)}") is not None
 
     def _register(self, stack: str) -> None:
-        if self._heads.get(stack) is None:  # who has a head is known
+        if self._heads.get(stack) is None and stack not in self._registered_here:  # who has a head is known
             self.objects.create(f"stacks/{_index_name(stack)}", os.fsencode(stack))
+            self._registered_here.add(stack)
 
     def _registered(self, name: str) -> str:
         if not name.startswith("~"):
