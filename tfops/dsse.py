@@ -6,7 +6,9 @@ What is signed is never re-encoded: callers parse the bytes that `verify` return
 import base64
 import binascii
 import hashlib
+import importlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,8 +35,23 @@ class Verified:
         return hashlib.sha256(self.payload).hexdigest()
 
 
+def load_library() -> None:
+    """Load securesystemslib without boto3, which it would load for a signer of AWS that is not used here.
+
+    That takes longer than all the rest of a run that finds nothing to do. To be called before there are threads.
+    """
+    if "boto3" in sys.modules or "securesystemslib.signer" in sys.modules:
+        return
+    sys.modules["boto3"] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("securesystemslib.signer")
+    finally:
+        del sys.modules["boto3"]
+
+
 def public_key(pem: bytes) -> "SSlibKey":
     """A public key from PEM bytes; raises ValueError where they hold none. Its keyid is derived from the key."""
+    load_library()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.signer import SSlibKey

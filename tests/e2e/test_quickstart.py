@@ -177,3 +177,26 @@ def test_a_step_that_ends_otherwise_stops_the_quickstart(tmp_path: Path):
     )
     assert done.returncode == 1
     assert b"did not get to its end" in done.stderr
+
+
+def test_with_s3_it_shows_the_same_on_a_real_server(tmp_path: Path):
+    done = subprocess.run(
+        [CHECKOUT / "scripts" / "quickstart", "--s3"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "TFOPS": str(TFOPS)},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    text = done.stdout.decode()
+    assert done.returncode == 0, text
+    for line in (
+        'store "s3" {',
+        "3 applied",
+        "3 converged; no Terraform was started",
+        "NOT VERIFIED",
+        "nothing is locked",
+    ):
+        assert line in text

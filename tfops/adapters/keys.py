@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfops.dsse import load_library
 from tfops.errors import ConfigError, FailedError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def load_signer(uri: str, *, home: Path, passphrase: str | None, environ: Mappin
 
 
 def _load_file(path: Path, passphrase: str | None) -> "Signer":
+    load_library()
     from securesystemslib.signer import CryptoSigner
 
     pem = _read(path)

@@ -89,6 +89,7 @@ def _stack_lines(stack: Recovery) -> list[str]:
     if stack.unknown:
         lines.append("  may have been created, by an id nobody recorded. Look for it at the provider:")
         lines += [f"    {address}" for address in stack.unknown]
-        lines.append("  if it is there, import it by its id as above; if none of them is there:")
+        first = ", and what is listed above is imported" if stack.import_blocks else ""
+        lines.append(f"  if it is there, import it by its id in the same way; if none of them is there{first}:")
         lines.append(f'    tfops recover {stack.stack} --adopt-state --reason "looked: nothing there"')
     return lines

@@ -30,7 +30,9 @@ def failed(
         return FailedError(
             f"{stack}: terraform {command} was killed by signal {-ended.code}",
             code="terraform.killed",
-            hint="look for what kills it (out of memory?); then run again",
+            hint=f"look for what kills it (out of memory?); then: tfops recover {stack}"
+            if command == "apply"
+            else "look for what kills it (out of memory?); then run again",
             stack=stack,
         )
     found = list(errors_in(terraform.stdout(name).read_bytes(), scrub))

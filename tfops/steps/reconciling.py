@@ -50,7 +50,7 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     state = settled.state
     check_integrity(stack.id, stack.head.record if stack.head else None, state, address=str(stack.surveyed.address))
     if stack.head is None:
-        _check_first(stack, state)
+        _check_first(stack, settled)
     given = stack.options.given
     if given is not None:
         session.store.refuse_claimed(stack.id, given.id)
@@ -87,7 +87,7 @@ def _settled(stack: StackRun, work: Workplace) -> Settled:
     return Settled(state=current_state(stack.session, work))
 
 
-def _check_first(stack: StackRun, state: Snapshot) -> None:
+def _check_first(stack: StackRun, settled: Settled) -> None:
     """A stack without a head must really be one that was never deployed, and no other one's new name."""
     session = stack.session
     _refuse_second_state(stack)
@@ -102,8 +102,10 @@ def _check_first(stack: StackRun, state: Snapshot) -> None:
             '--reason "…"',
             stack=stack.id,
         )
+    known_missing = {result.address for result in settled.missing}  # judged by what the plan does about them
     made = [r.address for d in deployments for r in d.record.resources if r.ok and r.action == "create"]
-    if made and not state.holds_something:
+    made = [address for address in made if address not in known_missing]
+    if made and not settled.state.holds_something:
         raise VerificationError(
             f"{stack.id}: an earlier apply made {', '.join(made[:3])}{' …' if made[3:] else ''}, and there is no state",
             code="state.missing",

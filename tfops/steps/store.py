@@ -217,9 +217,9 @@ class Store:
             return None if data is None else msgspec.json.decode(data, type=Unfinished)
         except msgspec.MsgspecError as error:
             raise VerificationError(
-                f"{stack}: the note of its unfinished apply is damaged: {error}",
+                f"{stack}: the note of its unfinished apply cannot be read: {error}",
                 code="store.damaged",
-                hint=f"look at the state; if it is right: tfops recover {stack} --adopt-state --reason …",
+                hint="another version of tfops wrote it: use that one; else restore the store",
                 stack=stack,
             ) from error
 
