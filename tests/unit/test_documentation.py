@@ -37,10 +37,17 @@ def section(name: str) -> str:
 
 
 def parameters(name: str) -> list[click.Parameter]:
-    """Arguments and options of one command."""
+    """Arguments and options of one command and of its subcommands."""
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    return command.params
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return [*command.params, *(parameter for each in below for parameter in each.params)]
+
+
+def subcommands() -> list[tuple[str, str]]:
+    """Every subcommand behind its command."""
+    groups = ((name, cli.get_command(click.Context(cli), name)) for name in COMMANDS)
+    return [(name, below) for name, group in groups if isinstance(group, click.Group) for below in group.commands]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -73,6 +80,11 @@ def test_no_option_is_described_that_does_not_exist(name: str):
     assert {word for row in rows for word in row.split() if word.startswith("-")} <= known
 
 
+@pytest.mark.parametrize(("name", "below"), subcommands())
+def test_every_subcommand_has_a_section(name: str, below: str):
+    assert f"### `{name} {below}`\n" in section(name)
+
+
 def shown_commands() -> list[str]:
     """Every line that a console block of the README shows as typed."""
     blocks = re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -97,9 +109,10 @@ def test_every_command_that_the_readme_shows_exists_with_its_options(line: str):
 
 
 def test_the_readmes_configuration_is_a_whole_one():
-    (example,) = re.findall(r"^```hcl\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    example, *others = re.findall(r"^```hcl\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     # The excerpt leaves out the environment that staging comes after, but names nothing that it lacks.
     assert [environment.name for environment in parse_config(example).environments] == ["staging", "prod"]
+    assert all(parse_config(other).environments for other in others)
 
 
 def test_the_example_applies_three_environments_in_order_and_is_not_initialised():
@@ -137,12 +150,28 @@ def constants(node: ast.expr) -> Iterator[str]:
             yield from constants(orelse)
 
 
+def bucket_areas(tree: ast.AST) -> list[ast.keyword]:
+    """The `code=` of every Bucket: how its errors' codes begin, and no code itself."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    buckets = (call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Bucket")
+    return [keyword for call in buckets for keyword in call.keywords if keyword.arg == "code"]
+
+
+def bucket_codes() -> set[str]:
+    """What goes wrong with a bucket, for each kind of bucket; the store's is the one that names no area."""
+    keywords = [found for path in SOURCES for found in bucket_areas(ast.parse(path.read_text(encoding="utf-8")))]
+    areas = {"store", *(area for found in keywords for area in constants(found.value))}
+    faults = ast.parse((ROOT / "tfops" / "adapters" / "s3_faults.py").read_text(encoding="utf-8"))
+    return {f"{area}.{name}" for area in areas for name in first_arguments(faults, "_error")}
+
+
 def raised_codes(tree: ast.AST) -> Iterator[str]:
     """The texts given as `code=`, and those that look like a code and are no name of a file."""
     areas = {code.partition(".")[0] for code in documented() if "." in code}
+    not_codes = bucket_areas(tree)
     for node in ast.walk(tree):
         match node:
-            case ast.keyword(arg="code", value=value):
+            case ast.keyword(arg="code", value=value) if node not in not_codes:
                 yield from constants(value)
             case ast.Constant(value=str() as text) if text.partition(".")[0] in areas and "." in text:
                 if CODE.fullmatch(text) and not text.endswith(FILE_ENDINGS):
@@ -184,7 +213,7 @@ def check_codes() -> set[str]:
 
 def codes_of_the_code() -> set[str]:
     """Every error code that anything in the package can end with."""
-    found = check_codes()
+    found = check_codes() | bucket_codes()
     for path in SOURCES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found |= {*raised_codes(tree), *made_codes(path, tree)}
