@@ -4,21 +4,23 @@ import re
 from collections.abc import Iterator
 
 from tfops.config import is_environment_name
-from tfops.hcl import parse_body
+from tfops.hcl import parse_body, quoted
 
 _COMMENTS_AND_STRINGS = re.compile(r'/\*.*?\*/|#[^\n]*|//[^\n]*|"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-def first_configuration(environments: dict[str, str], branch: str, store: str) -> str:
-    """A tfops.hcl for environments (name → root module), with a store block; names that cannot be one are left out."""
+def first_configuration(environments: dict[str, str], branch: str, store: str | None, region: str | None = None) -> str:
+    """A tfops.hcl for environments (name → root module); names that cannot be one are left out.
+
+    `store` is a directory or s3://BUCKET/PREFIX (then `region` is written too), or None for the default.
+    """
     blocks = [_environment(name, branch, root) for name, root in environments.items() if is_environment_name(name)]
-    return "# What tfops does with this repository: docs/configuration.md\n\n" + store + "\n" + "\n".join(blocks)
-
-
-def quoted(text: str) -> str:
-    """`text` as an HCL string."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "$${").replace("%{", "%%{")
-    return f'"{escaped}"'
+    return (
+        "# What tfops does with this repository: docs/configuration.md\n\n"
+        + _store(store, region)
+        + "\n"
+        + "\n".join(blocks)
+    )
 
 
 def with_store_id(text: str, store_id: str) -> str:
@@ -38,6 +40,17 @@ def with_runner(text: str, name: str, public_key_path: str) -> str:
 def with_signing_key(text: str, uri: str) -> str:
     """The configuration with a signing block at its end."""
     return f"{text.rstrip()}\n\nsigning {{\n  key = {quoted(uri)}\n}}\n"
+
+
+def _store(store: str | None, region: str | None) -> str:
+    if store is None:
+        return 'store "local" {}\n'
+    if not store.startswith("s3://"):
+        return f'store "local" {{\n  path = {quoted(store)}\n}}\n'
+    bucket, _, prefix = store.removeprefix("s3://").partition("/")
+    given = {"bucket": bucket, "prefix": prefix.strip("/"), "region": region or ""}
+    lines = "".join(f"  {name} = {quoted(value)}\n" for name, value in given.items() if value)
+    return f'store "s3" {{\n{lines}}}\n'
 
 
 def _environment(name: str, branch: str, root: str) -> str:

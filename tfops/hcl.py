@@ -77,6 +77,21 @@ class Body:
     blocks: tuple[Block, ...] = ()
 
 
+def quoted(text: str) -> str:
+    """`text` as an HCL string, spelled as Terraform itself spells instance keys."""
+    return '"' + "".join(map(_escaped, text)).replace("${", "$${").replace("%{", "%%{") + '"'
+
+
+def _escaped(character: str) -> str:
+    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+    if character in short:
+        return short[character]
+    if character.isprintable():
+        return character
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
 _SHORT_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.?))", re.DOTALL)
 _KEYWORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}

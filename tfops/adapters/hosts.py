@@ -28,16 +28,27 @@ class Process:
     boot: str | None
     pid: int
     started: int | None
+    uid: int
 
 
 def this_process() -> Process:
     """Ourselves."""
-    return Process(host=socket.gethostname(), boot=_boot(), pid=os.getpid(), started=_started(os.getpid()))
+    return Process(
+        host=socket.gethostname(), boot=_boot(), pid=os.getpid(), started=_started(os.getpid()), uid=os.getuid()
+    )
 
 
 def is_dead(process: Process) -> bool:
-    """Whether it is *proven* that the process has ended; False also where nothing can be known."""
-    if process.boot is None or process.started is None or process.boot != _boot():
+    """Whether it is *proven* that the process has ended; False also where nothing can be known.
+
+    What another user's process left running cannot be seen, so nothing is proven about it.
+    """
+    if (
+        os.getuid() not in (0, process.uid)
+        or process.boot is None
+        or process.started is None
+        or process.boot != _boot()
+    ):
         return False
     return _started(process.pid) != process.started
 

@@ -18,13 +18,12 @@ import msgspec
 
 from tfops.adapters.hosts import Process, is_dead, this_process
 from tfops.adapters.s3 import Bucket, Found
-from tfops.adapters.s3_session import Patience
+from tfops.adapters.s3_session import HURRIED, Patience
 from tfops.errors import FailedError, LockedError, TfopsError, VerificationError
 
 RENEWALS_PER_LEASE = 6
 STOP_SHARE = 0.75  # of a lease's time; what is left is for Terraform to stop gently
 POLL_SECONDS = 1.0
-HURRIED = Patience(connect_seconds=3.0, read_seconds=5.0, attempts=1)
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +35,13 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     boot: str | None
     pid: int
     started: int | None
+    uid: int
     since: datetime
 
     @property
     def process(self) -> Process:
         """The process, as the host knows it."""
-        return Process(host=self.host, boot=self.boot, pid=self.pid, started=self.started)
+        return Process(host=self.host, boot=self.boot, pid=self.pid, started=self.started, uid=self.uid)
 
     def __str__(self) -> str:
         since = self.since.isoformat(timespec="seconds")
@@ -49,7 +49,11 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What lies in the store. `applying`: a Terraform may write a state; then its death must be sure."""
+    """What lies in the store. `applying`: a Terraform may write a state; then its death must be sure.
+
+    `open`: an apply began whose consequences are not settled. `renewal` makes every write differ from the one before:
+    an ETag may be a digest of the content alone.
+    """
 
     schema: Literal["tfops.lease/v1"] = "tfops.lease/v1"
     epoch: int
@@ -57,7 +61,9 @@ class LeaseDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     holder: Holder
     ttl_seconds: float
     grace_seconds: float
+    renewal: int = 0
     applying: bool = False
+    open: bool = False
     released: bool = False
 
 
@@ -91,6 +97,7 @@ def holder(*, run_id: str, command: str, since: datetime) -> Holder:
         boot=me.boot,
         pid=me.pid,
         started=me.started,
+        uid=me.uid,
         since=since,
     )
 
@@ -116,7 +123,7 @@ class Lease:
     """A held lease, renewed in the background. `lost` is set in time for Terraform to stop before it ends."""
 
     def __init__(self, bucket: Bucket, key: str, document: LeaseDocument, etag: str, *, stack: str, at: float) -> None:
-        self.lost = threading.Event()
+        self.lost = _Lost(self)
         self.document = document
         self._bucket = bucket
         self._key = key
@@ -124,6 +131,7 @@ class Lease:
         self._stack = stack
         self._renewed_at = at
         self._taken = False
+        self._renewal = 0
         self._ended = threading.Event()
         self._lock = threading.Lock()
 
@@ -159,17 +167,25 @@ class Lease:
     def begin_apply(self) -> None:
         """From now on a Terraform may write: whoever takes over must be sure that it is dead."""
         with self._lock:
-            self.document = msgspec.structs.replace(self.document, applying=True)
-        self._renew()
+            self.document = msgspec.structs.replace(self.document, applying=True, open=True)
+        self._renew(Patience())
         self.check()
+
+    def settled(self) -> None:
+        """Nothing of the apply is open any more; told to others when the lease is given back."""
+        with self._lock:
+            self.document = msgspec.structs.replace(self.document, open=False)
+
+    @property
+    def is_endangered(self) -> bool:
+        """Whether Terraform must stop now: the lease is somebody else's, or will end before it can be renewed."""
+        return self._taken or _clock() - self._renewed_at > self.document.ttl_seconds * STOP_SHARE
 
     def keep(self) -> None:
         """Renew until `release`; runs in a thread of its own."""
         pause = self.document.ttl_seconds / RENEWALS_PER_LEASE
         while not self._ended.wait(pause * random.uniform(0.8, 1.0)):  # noqa: S311
             self._try_to_renew()
-            if self._taken or _clock() - self._renewed_at > self.document.ttl_seconds * STOP_SHARE:
-                self.lost.set()
 
     def release(self) -> None:
         """Give the lease back; the epoch stays in the store. A failure only makes others wait until it expires."""
@@ -182,20 +198,21 @@ class Lease:
         with contextlib.suppress(TfopsError):
             self._renew()
 
-    def _renew(self) -> None:
+    def _renew(self, patience: Patience = HURRIED) -> None:
         with self._lock:
             if self._ended.is_set() or self._taken:
                 return
             at = _clock()
-            if self._write(self.document):
+            if self._write(self.document, patience):
                 self._renewed_at = at
             else:
                 self._taken = True
-                self.lost.set()
 
     def _write(self, document: LeaseDocument, patience: Patience = HURRIED) -> bool:
         """Write over our own lease; False where it is somebody else's by now."""
-        bucket, data = self._bucket.with_patience(patience), msgspec.json.encode(document)
+        self._renewal += 1
+        data = msgspec.json.encode(msgspec.structs.replace(document, renewal=self._renewal))
+        bucket = self._bucket.with_patience(patience)
         etag = bucket.put(self._key, data, only_if=self._etag)
         if etag is None:
             # An earlier renewal may have gone through without an answer: then the lease has changed, and is ours.
@@ -204,6 +221,23 @@ class Lease:
                 etag = bucket.put(self._key, data, only_if=view.etag)
         self._etag = etag or self._etag
         return etag is not None
+
+
+class _Lost(threading.Event):
+    """Set as soon as the lease is endangered, also while a renewal hangs: it is looked at, not told."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__()
+        self._lease = lease
+
+    def is_set(self) -> bool:
+        return self._lease.is_endangered
+
+    def wait(self, timeout: float | None = None) -> bool:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and (deadline is None or time.monotonic() < deadline):
+            time.sleep(0.05)
+        return self.is_set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +302,7 @@ def _take(bucket: Bucket, key: str, view: LeaseView | None, request: Request) ->
         holder=request.holder,
         ttl_seconds=request.ttl_seconds,
         grace_seconds=request.grace_seconds,
+        open=view.document.open if view else False,
     )
     data, at = msgspec.json.encode(document), _clock()
     etag = bucket.put(key, data, only_if=view.etag) if view else bucket.put(key, data, only_if_absent=True)
@@ -288,7 +323,8 @@ def held_error(view: LeaseView, stack: str) -> LockedError:
 
 def force_release(bucket: Bucket, key: str, view: LeaseView) -> bool:
     """A person's word that the holder is dead; False where the lease changed meanwhile."""
-    released = msgspec.structs.replace(view.document, released=True, applying=False)
+    lease = view.document
+    released = msgspec.structs.replace(lease, released=True, applying=False, renewal=lease.renewal + 1)
     return bucket.put(key, msgspec.json.encode(released), only_if=view.etag) is not None
 
 

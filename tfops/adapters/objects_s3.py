@@ -5,6 +5,7 @@ import threading
 import uuid
 
 from tfops.adapters.s3 import Bucket, Found
+from tfops.adapters.s3_session import HURRIED
 from tfops.errors import VerificationError
 
 SEGMENT_BYTES = 64 * 1024
@@ -69,7 +70,7 @@ class S3Objects:
             number, segment = number + 1, b""
         grown = segment + data
         self.probe()
-        self.bucket.put(self._key(_segment(key, number)), grown)
+        self.bucket.with_patience(HURRIED).put(self._key(_segment(key, number)), grown)
         self._journals[key] = (number, grown)
 
     def appended(self, key: str) -> bytes:

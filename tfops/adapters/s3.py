@@ -126,10 +126,11 @@ class Bucket:
                     if status_of(error) == 409 and attempt + 1 < CONFLICT_TRIES:
                         time.sleep(CONFLICT_PAUSE_SECONDS * (attempt + 1) * random.uniform(0.5, 1.5))  # noqa: S311
                         continue
-                    if _is_certain(error) and not _is_refused_condition(error):
+                    refused = _is_refused_condition(error) and (only_if_absent or only_if is not None)
+                    if _is_certain(error) and not refused:
                         raise
                     written = self._ours(key, token)
-                    if written is None and not _is_refused_condition(error):
+                    if written is None and not refused:
                         raise
                     return written
         raise AssertionError("unreachable")
@@ -208,7 +209,7 @@ class Bucket:
             raise self._words.refused(error, permission, key) from error
         except (fault.HTTPClientError, fault.ConnectionError, fault.EndpointConnectionError) as error:
             raise self._words.unreachable(str(error)) from error
-        except fault.BotoCoreError as error:
+        except (fault.BotoCoreError, RecursionError) as error:  # boto3 follows a redirection without end
             raise self._words.unusable(error) from error
 
 

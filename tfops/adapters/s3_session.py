@@ -26,6 +26,10 @@ class Patience:
     attempts: int = 5
 
 
+HURRIED = Patience(connect_seconds=3.0, read_seconds=5.0, attempts=1)
+"""For what is done while Terraform runs, and is tried again a little later."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketPlace:
     """Which bucket, where, and how it wants to be spoken to. The words are those of Terraform's own s3 backend."""

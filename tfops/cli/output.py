@@ -75,7 +75,7 @@ class Screen:
         while not self._messages.empty():
             stack, message = self._messages.get()
             self._latest[stack] = message
-            name = f"{stack}: " if stack and not message.startswith(stack) else ""
+            name = f"{stack}: " if stack and not message.startswith(f"{stack}:") else ""
             self.error_line(f"{time.monotonic() - self._started:6.1f}s {name}{message}")
         self._show_running(running)
 

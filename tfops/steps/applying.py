@@ -20,7 +20,7 @@ from tfops.steps.errored import rescue
 from tfops.steps.journal import Journal
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import state_ref
-from tfops.steps.recording import Ending, plan_subjects, sign_result
+from tfops.steps.recording import Ending, close, plan_subjects, sign_result
 from tfops.steps.state import Snapshot
 from tfops.steps.store import PlanArtifact, Unfinished
 from tfops.steps.surveyed import Surveyed
@@ -174,7 +174,7 @@ def _record(
     if error is None:
         session.store.move_head(stack, record.envelope)
     if settled:
-        session.store.settle(stack)
+        close(session, work)
     return Applied(deployment=record.id, error=error)
 
 

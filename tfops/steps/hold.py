@@ -48,7 +48,8 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """A held stack. `check` comes before every write, `begin_apply` before Terraform may change anything.
+    """A held stack. `check` comes before every write, `begin_apply` before Terraform may change anything,
+    `settled` when nothing of it is open any more.
 
     `inherit` are descriptors a child process keeps open; `lost` is set when Terraform must stop; `epoch` counts how
     often the stack was taken (0: nobody counts).
@@ -59,6 +60,7 @@ class Hold:
     epoch: int = 0
     check: Callable[[], None] = lambda: None
     begin_apply: Callable[[], None] = lambda: None
+    settled: Callable[[], None] = lambda: None
     why_lost: Callable[[], TfopsError | None] = lambda: None
 
 

@@ -15,7 +15,7 @@ from tfops.errors import ConfigError, LockedError, UsageError
 from tfops.steps.caller import Caller
 from tfops.steps.hold import Hold, LockView, Wanted
 from tfops.steps.local_state import LocalState, managed
-from tfops.steps.store import lock_name, state_name
+from tfops.steps.store import lock_name, state_name, unfinished_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,8 @@ class LocalPlace:
             yield Hold(inherit=(lock.descriptor,), lost=threading.Event())
 
     def is_left_behind(self, stack: str) -> bool:
-        """An operating system's lock never outlives its holders."""
-        return False
+        """Whether an apply is open: an operating system's lock never outlives its holders."""
+        return self.objects.get(unfinished_name(stack)) is not None
 
     def wait_for_applies(self, wanted: Wanted) -> None:
         """Return when nobody holds the stack."""

@@ -29,7 +29,7 @@ class Place(Protocol):
         ...
 
     def is_left_behind(self, stack: str) -> bool:
-        """Whether a run that is gone still holds the stack: then it is not passed over as converged."""
+        """Whether a run that is gone left something open: then the stack is not passed over as converged."""
         ...
 
     def wait_for_applies(self, wanted: Wanted) -> None:

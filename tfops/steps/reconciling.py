@@ -8,19 +8,17 @@ from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
 from tfops.gate import decide
 from tfops.steps.applying import apply_plan, check_artifact, expected_of
-from tfops.steps.errored import refuse_errored
 from tfops.steps.hold import Hold
 from tfops.steps.orphans import refuse_look_alike
 from tfops.steps.outcome import Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
-from tfops.steps.recording import record_convergence
-from tfops.steps.settling import Settled, refuse_missing, settle
+from tfops.steps.recording import close, record_convergence
+from tfops.steps.settling import Settled, look, refuse_missing, settle
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT, PlanArtifact, open_artifact
 from tfops.steps.surveyed import snapshot
 from tfops.steps.workplace import (
     Workplace,
-    current_state,
     initialise,
     kept_manifest,
     make_workspace,
@@ -32,14 +30,15 @@ from tfops.steps.workplace import (
 def reconcile(stack: StackRun, hold: Hold) -> StackSync:
     """Plan the stack that is held, and do what the plan and the gate allow. Raises what goes wrong."""
     session = stack.session
-    with workplace(session, stack.surveyed, purpose="sync", hold=hold) as work:
+    wait = stack.options.lock_wait_seconds
+    with workplace(session, stack.surveyed, purpose="sync", hold=hold, wait_seconds=wait) as work:
         stack.work = work
         initialise(session, work)
         if stack.options.dry_run:
             return _plan_and_apply(stack, work)
         if stack.head is None:
             make_workspace(session, work)
-        with state_lock(session, work, wait_seconds=stack.options.lock_wait_seconds) as locked:
+        with state_lock(session, work, wait_seconds=wait) as locked:
             stack.work = locked
             return _plan_and_apply(stack, locked)
 
@@ -83,8 +82,7 @@ def _settled(stack: StackRun, work: Workplace) -> Settled:
         if settled.plan_id is not None:
             stack.head = stack.session.store.head(stack.id, stack.session.keys)
         return settled
-    refuse_errored(stack.session, stack.id)
-    return Settled(state=current_state(stack.session, work))
+    return look(stack.session, work)
 
 
 def _check_first(stack: StackRun, settled: Settled) -> None:
@@ -138,7 +136,8 @@ def _converge(stack: StackRun, state: Snapshot, settled: Settled) -> StackSync:
     after = snapshot(stack.surveyed) or state
     record_convergence(stack.session, stack.surveyed, stack.fingerprint, after, started_on=stack.started_on)
     if settled.missing:
-        stack.session.store.settle(stack.id)  # the code wants none of what may be missing
+        assert stack.work is not None  # noqa: S101
+        close(stack.session, stack.work)  # the code wants none of what may be missing
     return stack.result(Outcome.CONVERGED)
 
 

@@ -12,7 +12,7 @@ from tfops.steps.planning import source_of, state_ref
 from tfops.steps.state import Snapshot
 from tfops.steps.store import CLAIM, EVENTS, sha256
 from tfops.steps.surveyed import Surveyed
-from tfops.steps.workplace import archive
+from tfops.steps.workplace import Workplace, archive
 
 
 def plan_subjects(session: Session, stack: str, plan_id: str, journal: bytes) -> tuple[Subject, ...]:
@@ -79,6 +79,12 @@ def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
     )
     payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
     return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer))
+
+
+def close(session: Session, work: Workplace) -> None:
+    """Nothing of the stack's last apply is open any more."""
+    session.store.settle(work.surveyed.id)
+    work.hold.settled()
 
 
 def record_convergence(

@@ -69,14 +69,15 @@ class S3Place:
                 epoch=lease.epoch,
                 check=lease.check,
                 begin_apply=lease.begin_apply,
+                settled=lease.settled,
                 why_lost=lambda: lease.error() if lease.lost.is_set() else None,
             )
 
     def is_left_behind(self, stack: str) -> bool:
-        """Whether the lease was not given back by a run that is dead, or that does not renew it."""
+        """Whether an apply is open, or the lease was not given back by a run that is dead or does not renew it."""
         view = self._lease(stack)
         if view is None or view.document.released:
-            return False
+            return view is not None and view.document.open
         return view.is_free or is_dead(view.document.holder.process)
 
     def wait_for_applies(self, wanted: Wanted) -> None:

@@ -13,12 +13,15 @@ from tfops.deployment import Claim, Deployment, ResourceResult, Result, decode_d
 from tfops.errors import TfopsError, VerificationError
 from tfops.inflight import import_block, instances, still_missing
 from tfops.steps.applying import find_missing
+from tfops.steps.errored import refuse_errored
 from tfops.steps.opening import Session
 from tfops.steps.pushing import settle_errored
-from tfops.steps.recording import Ending, plan_subjects, sign_result
+from tfops.steps.recording import Ending, close, plan_subjects, sign_result
 from tfops.steps.state import Snapshot
-from tfops.steps.store import Unfinished
+from tfops.steps.store import Unfinished, sha256
 from tfops.steps.workplace import Leftover, Workplace, current_state, state_data
+
+_CREATING = (Action.CREATE, Action.REPLACE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,7 @@ def settle(session: Session, work: Workplace) -> Settled:
     stack = work.surveyed.id
     unfinished = session.store.unfinished(stack)
     if unfinished is None:
+        work.hold.settled()
         return Settled(state=current_state(session, work))
     end_leftovers(session, stack, unfinished)
     _close_claims(session, work, unfinished)
@@ -47,13 +51,24 @@ def settle(session: Session, work: Workplace) -> Settled:
     begun, missing = _open_creations(session, work, unfinished)
     _finish_head(session, stack, unfinished)
     if not missing:
-        session.store.settle(stack)
+        close(session, work)
     return Settled(state=current_state(session, work), missing=missing, begun=begun, plan_id=unfinished.plan_id)
+
+
+def look(session: Session, work: Workplace) -> Settled:
+    """The same without changing anything. Raises VerificationError `state.errored` where a state waits."""
+    stack, state = work.surveyed.id, current_state(session, work)
+    unfinished = session.store.unfinished(stack)
+    if unfinished is None:
+        return Settled(state=state)
+    refuse_errored(session, stack)
+    begun, missing = _open_creations(session, work, unfinished)
+    return Settled(state=state, missing=missing, begun=begun, plan_id=unfinished.plan_id)
 
 
 def refuse_missing(stack: str, missing: tuple[ResourceResult, ...], plan: Plan) -> None:
     """Raises VerificationError where a plan would create once more what a killed Terraform may have created."""
-    creating = {change.address for change in plan.resource_changes if change.action is Action.CREATE}
+    creating = {change.address for change in plan.resource_changes if change.action in _CREATING}
     twice = [result for result in missing if result.address in creating]
     if twice:
         known = sum(result.id is not None for result in twice)
@@ -135,7 +150,9 @@ def _open_creations(
     record = result[1].record
     if not record.missing:
         return record.resources, ()
-    return record.resources, still_missing(record.missing, instances(state_data(session, work)))
+    data = state_data(session, work)
+    unchanged = sha256(data) == record.state_sha256 if data else record.state_sha256 is None
+    return record.resources, still_missing(record.missing, instances(data), unchanged=unchanged)
 
 
 def _result(session: Session, stack: str, unfinished: Unfinished) -> tuple[bytes, Deployment] | None:

@@ -164,8 +164,10 @@ class Store:
     def plan_files(self, stack: str, plan_id: str) -> dict[str, bytes]:
         """Every file of a plan, as it lies there."""
         place = _plan(stack, plan_id)
-        names = self.objects.names(place)
-        found = {name: self.objects.get(f"{place}/{name}") for name in names}
+        names = [name for name in self.objects.names(place) if not name.startswith(f"{EVENTS}.")]
+        found = {name: self.objects.get(f"{place}/{name}") for name in names if name != EVENTS}
+        if EVENTS in names:  # a journal may lie there in several parts
+            found[EVENTS] = self.objects.appended(f"{place}/{EVENTS}")
         return {name: data for name, data in found.items() if data is not None}
 
     def plan(self, stack: str, plan_id: str, keys: Mapping[str, "SSlibKey"]) -> PlanArtifact:
@@ -205,14 +207,14 @@ class Store:
 
     def begin_apply(self, stack: str, unfinished: Unfinished) -> None:
         """Note, before the claim, that an apply is under way: whoever comes after a crash looks there first."""
-        key = f"{_place(stack)}/unfinished"
+        key = unfinished_name(stack)
         data = msgspec.json.encode(unfinished)
         if not self.objects.create(key, data):
             self.objects.replace(key, data, expected=self.objects.get(key))
 
     def unfinished(self, stack: str) -> Unfinished | None:
         """The apply that is under way, or whose consequences are not settled yet; None where all is."""
-        data = self.objects.get(f"{_place(stack)}/unfinished")
+        data = self.objects.get(unfinished_name(stack))
         try:
             return None if data is None else msgspec.json.decode(data, type=Unfinished)
         except msgspec.MsgspecError as error:
@@ -225,7 +227,7 @@ class Store:
 
     def settle(self, stack: str) -> None:
         """Nothing of the last apply is open any more."""
-        self.objects.delete(f"{_place(stack)}/unfinished")
+        self.objects.delete(unfinished_name(stack))
 
     def open_claims(self, stack: str, unfinished: Unfinished) -> list[Claim]:
         """Claims of an unfinished apply that have no result: the run died, or still runs."""
@@ -411,10 +413,13 @@ def open_store(objects: Objects, *, expected_id: str | None, where: str) -> Stor
 def _store_id(data: bytes) -> str:
     try:
         document = json.loads(data)
-        if document["schema"] == SCHEMA:
+        unknown = sorted(document.keys() - {"schema", "id"})
+        if document["schema"] == SCHEMA and not unknown:
             return str(document["id"])
         reason = f"its schema is {document['schema']}, this version knows {SCHEMA}"
-    except (ValueError, KeyError, TypeError) as error:
+        if document["schema"] == SCHEMA:
+            reason = f"store.json says {', '.join(unknown)}, which this version does not know"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"store.json is damaged ({error})"
     raise VerificationError(
         f"the store cannot be read: {reason}",
@@ -460,6 +465,11 @@ def _plan(stack: str, plan_id: str) -> str:
 def lease_name(stack: str) -> str:
     """The key of a stack's lease in an S3 store."""
     return f"{_place(stack)}/lease.json"
+
+
+def unfinished_name(stack: str) -> str:
+    """The key of the note that an apply of the stack is under way, or not settled."""
+    return f"{_place(stack)}/unfinished"
 
 
 def place_name(stack: str) -> str:

@@ -96,12 +96,13 @@ def _surveyed(session: Session, stack: Stack, facts: _Facts, listing: Listing, *
     )
     _refuse_stray_state(stack, inputs)
     _check_versions(session, stack, inputs)
-    address = state_address(stack, backend_of(inputs, stack.root), moved_to(session))
+    backend = backend_of(inputs, stack.root)
+    address = state_address(stack, backend, moved_to(session))
     return Surveyed(
         stack=stack,
         inputs=inputs,
         address=address,
-        state=_state_file(session, stack, address),
+        state=None if backend and backend.dynamic else _state_file(session, stack, address),
         cli_config=cli_config,
     )
 

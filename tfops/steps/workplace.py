@@ -79,7 +79,9 @@ class Workplace:
 
 
 @contextlib.contextmanager
-def workplace(session: Session, surveyed: Surveyed, *, purpose: str, hold: Hold | None = None) -> Iterator[Workplace]:
+def workplace(
+    session: Session, surveyed: Surveyed, *, purpose: str, hold: Hold | None = None, wait_seconds: float = 60.0
+) -> Iterator[Workplace]:
     """Lock and fill the work directory of a stack. Terraform keeps the locks of `hold`, too."""
     held = hold or Hold(lost=session.caller.stop)
     access = Access(session, surveyed.stack)
@@ -89,6 +91,7 @@ def workplace(session: Session, surveyed: Surveyed, *, purpose: str, hold: Hold 
         place / "lock",
         holder=session.holder,
         stop=session.caller.stop,
+        wait_seconds=wait_seconds,
         on_wait=lambda who: session.say(surveyed.id, f"waiting for the work directory, used by {who}"),
     ) as lock:
         _fill(session, surveyed, place)

@@ -7,7 +7,7 @@ from tfops.adapters import keys as key_files
 from tfops.adapters.git import Repository
 from tfops.adapters.objects import DirectoryObjects
 from tfops.config import Config, LocalStore, is_environment_name, parse_config
-from tfops.configuration_text import first_configuration, quoted, with_runner, with_signing_key, with_store_id
+from tfops.configuration_text import first_configuration, with_runner, with_signing_key, with_store_id
 from tfops.dsse import public_key
 from tfops.errors import ConfigError, FailedError
 from tfops.hcl import decode
@@ -69,9 +69,7 @@ class _Work:
     def configuration(self, store_path: str | None) -> Config:
         """The configuration in the working tree; a first one is written where there is none."""
         if not self._file.exists():
-            text = first_configuration(
-                environments_in(self._directory), self.branch, _store_block(store_path, self._caller)
-            )
+            text = first_configuration(environments_in(self._directory), self.branch, store_path, self._region())
             self._write(self._file, text)
             self.made.append(f"{CONFIG_NAME}: {_what_was_found(self._directory)}")
         return self._read()
@@ -139,6 +137,10 @@ class _Work:
             self._write(file, (text.rstrip("\n") + "\n" if text else "") + "\n".join(missing) + "\n")
             self.made.append(f".gitignore: {', '.join(missing)}")
 
+    def _region(self) -> str | None:
+        environ = self._caller.environ
+        return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+
     def _read(self) -> Config:
         return parse_config(decode(self._file.read_bytes(), CONFIG_NAME), CONFIG_NAME)
 
@@ -160,22 +162,6 @@ def _new_store_at_its_id(caller: Caller) -> str:
 
     store_id = secrets.token_hex(16)
     return create_store(DirectoryObjects(caller.state_home / store_id), store_id)
-
-
-def _store_block(store: str | None, caller: Caller) -> str:
-    """The store block of a first configuration: for s3://BUCKET/PREFIX, for a directory, or for the default."""
-    if store is None:
-        return 'store "local" {}\n'
-    if not store.startswith("s3://"):
-        return f'store "local" {{\n  path = {quoted(store)}\n}}\n'
-    bucket, _, prefix = store.removeprefix("s3://").partition("/")
-    given = {
-        "bucket": bucket,
-        "prefix": prefix.strip("/"),
-        "region": caller.environ.get("AWS_REGION") or caller.environ.get("AWS_DEFAULT_REGION") or "",
-    }
-    lines = "".join(f"  {name} = {quoted(value)}\n" for name, value in given.items() if value)
-    return f'store "s3" {{\n{lines}}}\n'
 
 
 def _what_was_found(directory: Path) -> str:

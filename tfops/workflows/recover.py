@@ -9,7 +9,7 @@ from tfops.deployment import ResourceResult, Result
 from tfops.errors import Exit, Problem, TfopsError, UsageError, most_serious
 from tfops.steps.opening import Session, now
 from tfops.steps.pushing import push, with_next_serial
-from tfops.steps.recording import Ending, sign_result
+from tfops.steps.recording import Ending, close, sign_result
 from tfops.steps.selection import select
 from tfops.steps.settling import Settled, advice, settle
 from tfops.steps.state import Snapshot
@@ -141,5 +141,5 @@ def _adopt(session: Session, work: Workplace, reason: str) -> Snapshot:
     record = sign_result(session, work.surveyed, ending)
     session.store.keep_record(stack, record.id, record.envelope)
     session.store.move_head(stack, record.envelope)
-    session.store.settle(stack)
+    close(session, work)
     return state

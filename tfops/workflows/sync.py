@@ -67,8 +67,17 @@ def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
     return Synced(
         revision=str(session.revision),
         stacks=tuple(ended[name] for name in chosen),
-        orphans={} if options.names else orphans(session, everything),
+        orphans={} if options.names else _orphans(session, everything),
     )
+
+
+def _orphans(session: Session, everything: Mapping[str, Surveyed]) -> Mapping[str, Orphan]:
+    """What is left behind; a store that is gone by now does not take away what the stacks came to."""
+    try:
+        return orphans(session, everything)
+    except FailedError as error:
+        session.say("", f"orphaned stacks could not be looked for: {error}")
+        return {}
 
 
 def _refuse_out_of_order(session: Session, everything: Mapping[str, Surveyed], chosen: Mapping[str, Surveyed]) -> None:
