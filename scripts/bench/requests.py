@@ -85,7 +85,8 @@ class Bench:
         lines = "".join(f"    {flag} = true\n" for flag in (*flags, "skip_region_validation", "use_path_style"))
         return (
             f'terraform {{\n  backend "s3" {{\n    bucket = "bench"\n    key = "plain/{name}"\n'
-            f'    region = "us-east-1"\n    use_lockfile = true\n{lines}    endpoints = {{ s3 = "{self.proxy.endpoint}" }}\n  }}\n}}\n'
+            f'    region = "us-east-1"\n    use_lockfile = true\n{lines}'
+            f'    endpoints = {{ s3 = "{self.proxy.endpoint}" }}\n  }}\n}}\n'
         )
 
     def code(self, version: int) -> None:

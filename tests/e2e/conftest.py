@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Sandbox
+from tests.e2e.sandbox import BucketWorld, Sandbox
+from tests.provider.install import install
+from tests.servers.fixtures import moto_server  # noqa: F401  (a fixture)
+from tests.servers.moto import Moto
 
 MakeSandbox = Callable[..., Sandbox]
 
@@ -48,3 +51,15 @@ def make_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSandb
     yield make
     for one in made:
         _end(one)
+
+
+@pytest.fixture(scope="session")
+def fakecloud(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CLI configuration that makes the provider `tfops/fakecloud` known to Terraform."""
+    return install(tmp_path_factory.mktemp("fakecloud"))
+
+
+@pytest.fixture(scope="session")
+def moto_bucket(moto_server: Moto) -> BucketWorld:  # noqa: F811
+    """A bucket of this worker's moto server; each world that lies in it has a prefix of its own."""
+    return BucketWorld(name=moto_server.bucket("worlds"), endpoint=moto_server.endpoint, environ=moto_server.environ)

@@ -25,6 +25,8 @@ def _step(event: str, arguments: tuple[object, ...]) -> str | None:
         return None if _PASSED_OVER.search(name) else f"open {name}"
     if event not in _CALLS:
         return None
+    if event == "http.client.send" and not re.match(rb"[A-Z]+ /", bytes(arguments[1])[:20]):  # type: ignore[call-overload]
+        return None  # the body of the request before
     text = repr(arguments[1] if event == "http.client.send" else arguments[0])[:120]
     return None if event != "http.client.send" and _PASSED_OVER.search(text) else f"{event} {text}"
 

@@ -662,11 +662,16 @@ class TestRoles:
     def test_an_environment_without_them_runs_with_the_credentials_there_are(self):
         assert parse_config(ENVIRONMENT).environments[0].aws is None
 
-    def test_they_are_an_environments(self):
-        text = inside(f'  aws {{\n    {self.BOTH}\n    external_id = "x"\n    web_identity_token_file = "/run/t"\n  }}')
-        assert parse_config(text).environments[0].aws == AwsRoles(
-            plan_role="arn:p", apply_role="arn:a", external_id="x", web_identity_token_file="/run/t"
-        )
+    @pytest.mark.parametrize(("key", "value"), [("external_id", "x"), ("web_identity_token_file", "/run/token")])
+    def test_they_are_an_environments(self, key, value):
+        text = inside(f'  aws {{\n    {self.BOTH}\n    {key} = "{value}"\n  }}')
+        expected = AwsRoles(plan_role="arn:p", apply_role="arn:a", **{key: value})
+        assert parse_config(text).environments[0].aws == expected
+
+    def test_they_are_taken_by_an_external_id_or_by_a_token_and_not_by_both(self):
+        more = 'external_id = "x"\n    web_identity_token_file = "/run/token"'
+        found = problem(inside(f"  aws {{\n    {self.BOTH}\n    {more}\n  }}"))
+        assert (found.code, found.message[:12]) == ("config.invalid_value", "tfops.hcl:4:")
 
     def test_binding_keeps_them(self):
         environment = parse_config(inside(f"  aws {{\n    {self.BOTH}\n  }}")).environments[0]

@@ -150,6 +150,7 @@ def _open_creations(
     record = result[1].record
     if not record.missing:
         return record.resources, ()
+    current_state(session, work)  # refuses a state that cannot be read
     data = state_data(session, work)
     unchanged = sha256(data) == record.state_sha256 if data else record.state_sha256 is None
     return record.resources, still_missing(record.missing, instances(data), unchanged=unchanged)

@@ -1,7 +1,9 @@
 """A store hands out only what was signed for it, forgets nothing, and never takes a plan twice."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -478,7 +480,7 @@ class TestUnfinished:
 class TestGuard:
     """A run that no longer holds its stack writes nothing."""
 
-    WRITES = {
+    WRITES: ClassVar[dict[str, Callable[[Store], None]]] = {
         "put_plan": lambda one: one.put_plan("prod", "abcdef", {"a": b""}, b""),
         "claim": lambda one: one.claim("prod", claim("abcdef")),
         "begin_apply": lambda one: one.begin_apply("prod", unfinished("abcdef")),

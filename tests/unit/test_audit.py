@@ -1,0 +1,139 @@
+"""The audit log is a chain: an entry names the one before it, and none can be changed, moved or left out unseen."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner
+
+from tfops import dsse
+from tfops.attestation import Builder, encode
+from tfops.audit import FIRST_PREVIOUS, AuditEntry, AuditPredicate, Event, decode_entry, statement
+from tfops.errors import Exit, TfopsError, VerificationError
+
+
+def signer(seed: bytes) -> CryptoSigner:
+    return CryptoSigner(Ed25519PrivateKey.from_private_bytes(seed * 32))
+
+
+def keys_of(one: CryptoSigner) -> dict[str, Any]:
+    pem = one._private_key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return {"ci": dsse.public_key(pem)}
+
+
+OURS, THEIRS = signer(b"1"), signer(b"2")
+KEYS = keys_of(OURS)
+
+
+def predicate(**fields: Any) -> AuditPredicate:
+    given = {
+        "seq": 1,
+        "previous": FIRST_PREVIOUS,
+        "event": Event.RELEASE_LEASE,
+        "store_id": "0" * 32,
+        "stack": "prod/app",
+        "reason": "the runner burnt down",
+        "details": {"holder": "tfops sync, process 7 on build-1"},
+        "builder": Builder(runner="ci", host="h", run_id="r"),
+        "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
+    }
+    return AuditPredicate(**{**given, **fields})
+
+
+def signed(by: CryptoSigner = OURS, **fields: Any) -> bytes:
+    return dsse.sign(encode(statement(predicate(**fields))), by)
+
+
+def opened(envelope: bytes) -> AuditEntry:
+    return decode_entry(dsse.verify(envelope, KEYS, what="the audit entry"), what="the audit entry")
+
+
+def chain(length: int) -> list[bytes]:
+    """Entries as a run appends them, each after it has read the last one."""
+    envelopes: list[bytes] = []
+    previous = FIRST_PREVIOUS
+    for number in range(length):
+        envelopes.append(signed(seq=number + 1, previous=previous))
+        previous = opened(envelopes[-1]).id
+    return envelopes
+
+
+@pytest.mark.parametrize("event", Event)
+def test_an_entry_comes_back_as_it_was_written(event):
+    entry = opened(signed(event=event))
+    assert entry.record == predicate(event=event)
+    assert entry.runner == "ci"
+
+
+def test_an_entry_speaks_about_the_one_before_it():
+    previous = "ab" * 32
+    (subject,) = statement(predicate(previous=previous)).subject
+    assert (subject.name, subject.digest.sha256) == ("previous-entry", previous)
+
+
+def test_the_first_one_has_none_before_it():
+    assert opened(chain(1)[0]).record.previous == FIRST_PREVIOUS == "0" * 64
+
+
+def test_each_names_the_id_of_the_one_before():
+    entries = [opened(envelope) for envelope in chain(5)]
+    assert [entry.record.seq for entry in entries] == [1, 2, 3, 4, 5]
+    assert all(later.record.previous == earlier.id for earlier, later in pairwise(entries))
+
+
+@pytest.mark.parametrize(
+    "change", [{"reason": "another"}, {"seq": 2}, {"details": {}}, {"stack": "prod"}, {"store_id": "1" * 32}]
+)
+def test_whatever_is_changed_in_one_changes_its_id(change):
+    assert opened(signed(**change)).id != opened(signed()).id
+
+
+def test_two_entries_of_the_same_words_differ_by_what_stands_before_them():
+    assert opened(signed(previous="a" * 64)).id != opened(signed(previous="b" * 64)).id
+
+
+def refusal(envelope: bytes) -> TfopsError:
+    with pytest.raises(VerificationError) as refused:
+        opened(envelope)
+    assert refused.value.exit_code is Exit.UNVERIFIED
+    return refused.value
+
+
+def test_an_entry_by_an_unknown_key_is_refused():
+    assert refusal(signed(by=THEIRS)).problems[0].code == "verify.unknown_key"
+
+
+@pytest.mark.parametrize("position", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_an_entry_of_which_a_byte_was_changed_is_refused(position):
+    envelope = bytearray(signed())
+    place = int(len(envelope) * position)
+    envelope[place] ^= 1
+    refusal(bytes(envelope))
+
+
+def test_an_entry_with_a_field_that_this_version_does_not_know_is_refused():
+    document = msgspec.json.decode(encode(statement(predicate())))
+    document["predicate"]["surprise"] = 1
+    refusal(dsse.sign(msgspec.json.encode(document), OURS))
+
+
+def test_an_event_that_this_version_does_not_know_is_refused():
+    document = msgspec.json.decode(encode(statement(predicate())))
+    document["predicate"]["event"] = "burn-down"
+    refusal(dsse.sign(msgspec.json.encode(document), OURS))
+
+
+def test_what_was_signed_as_something_else_is_no_entry():
+    document = msgspec.json.decode(encode(statement(predicate())))
+    document["predicateType"] = "https://tfops.dev/apply-result/v1"
+    refusal(dsse.sign(msgspec.json.encode(document), OURS))
+
+
+def test_an_events_name_never_changes_from_one_version_to_the_next():
+    assert [event.value for event in Event] == ["unlock-state", "release-lease", "push-state"]
