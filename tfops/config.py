@@ -271,9 +271,13 @@ def _s3_store(section: Section) -> S3Store:
 
 
 def _store_role(store: Section) -> StoreRole | None:
-    given = dict(store.get("assume_role", checks.scalars, ()))
-    if not given:
+    pairs = store.get("assume_role", checks.scalars, None)
+    if pairs is None:
         return None
+    given = dict(pairs)
+    for name, value in given.items():
+        if not isinstance(value, str) or not value or "${" in value:
+            store.refuse("invalid_value", f'"assume_role": "{name}" must be a plain string')
     for name in given.keys() - {"role_arn", "external_id", "session_name"}:
         store.refuse(
             "unknown_key", f'"assume_role" has the unknown key "{name}"', "known: role_arn, external_id, session_name"

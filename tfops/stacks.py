@@ -270,7 +270,7 @@ class StateAddress:
 
     def __str__(self) -> str:
         # An s3 address names the object itself: two keys and two workspaces may mean the same one.
-        return self.text if self.kind == "s3" else f"{self.text}#{self.workspace}"
+        return self.text if self.text.startswith("s3://") else f"{self.text}#{self.workspace}"
 
 
 def state_address(stack: Stack, backend: Backend | None, moved: Mapping[str, str]) -> StateAddress:

@@ -173,10 +173,6 @@ def test_one_refused_renewal_as_an_apply_begins_is_retried(deployed: World) -> N
     _is_settled(deployed)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="where the note `unfinished` cannot be removed after head and result, the stack is called failed",
-)
 def test_a_note_that_cannot_be_removed_does_not_make_an_apply_a_failure(deployed: World) -> None:
     deployed.sandbox.commit({"dev/main.tf": VERSIONED.replace("VERSION", "two")})
     deployed.proxy.fault(("DELETE", "/unfinished"), Answer(403), times=None)
@@ -252,9 +248,6 @@ def cut_off(
         yield world, result
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a lease that was endangered and then renewed is forgotten: exit 130, as if a person had asked"
-)
 @pytest.mark.slow
 def test_an_outage_longer_than_the_lease_is_told_as_what_it_is(cut_off: tuple[World, Result]) -> None:
     _, result = cut_off
@@ -422,7 +415,6 @@ def test_a_clock_that_is_wrong_by_an_hour_neither_breaks_nor_frees_a_lease(
     _is_settled(world)
 
 
-@pytest.mark.xfail(strict=True, reason="RequestTimeTooSkewed is told as a missing permission s3:GetObject")
 def test_a_server_that_minds_a_wrong_clock_is_told_from_a_missing_permission(
     world: World, clock: Callable[[int], dict[str, str | None]]
 ) -> None:

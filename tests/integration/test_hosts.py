@@ -134,6 +134,13 @@ class TestDeath:
         assert is_dead(replace(this_process(), host="renamed", pid=NOBODY))
         assert not is_dead(replace(this_process(), host="renamed"))
 
+    @pytest.mark.parametrize(("ours", "proven"), [(0, True), (1000, True), (1001, False)])
+    def test_of_another_users_process_nothing_is_proven_except_to_root(self, monkeypatch, ours, proven):
+        """What it left running cannot be seen, and would go on unseen."""
+        dead = replace(this_process(), pid=NOBODY, uid=1000)
+        monkeypatch.setattr(os, "getuid", lambda: ours)
+        assert is_dead(dead) is proven
+
     def test_a_name_that_looks_like_the_end_of_a_name_does_not_confuse(self, started, tmp_path):
         awkward = tmp_path / ") R 1 (x"
         shutil.copy(shutil.which("sleep"), awkward)

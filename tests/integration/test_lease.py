@@ -213,6 +213,38 @@ class TestHolding:
             assert not is_held(bucket, key)
 
 
+class TestOpenApplies:
+    """A lease also says whether an apply began that nobody has settled: one look tells it to the next run."""
+
+    def test_a_run_that_applied_nothing_leaves_nothing_open(self, bucket, key):
+        with hold_lease(bucket, key, request()) as lease:
+            assert not lease.document.open
+        assert not view(bucket, key).document.open
+
+    def test_an_apply_is_open_until_it_is_settled(self, bucket, key):
+        with hold_lease(bucket, key, request()) as lease:
+            lease.begin_apply()
+            assert view(bucket, key).document.open
+            lease.settled()
+        assert not view(bucket, key).document.open
+
+    def test_an_apply_that_was_not_settled_stays_open_through_every_later_holder(self, bucket, key):
+        with hold_lease(bucket, key, request()) as lease:
+            lease.begin_apply()
+        for _ in range(2):
+            assert (view(bucket, key).document.open, view(bucket, key).document.applying) == (True, False)
+            with hold_lease(bucket, key, request()) as lease:
+                assert lease.document.open
+        with hold_lease(bucket, key, request()) as lease:
+            lease.settled()
+        assert not view(bucket, key).document.open
+
+    def test_a_person_who_frees_it_does_not_settle_the_apply(self, bucket, key):
+        take(bucket, key).begin_apply()
+        assert force_release(bucket, key, view(bucket, key))
+        assert (view(bucket, key).document.open, view(bucket, key).document.applying) == (True, False)
+
+
 class TestWaiting:
     def test_who_finds_it_held_is_told_by_whom_and_for_how_long(self, bucket, key):
         with hold_lease(bucket, key, request("r-1")):
@@ -454,6 +486,10 @@ class TestDeadHolders:
         wanted = request(wait_seconds=30, make_sure=lambda dead: next(answers))
         with hold_lease(bucket, killed, wanted) as lease:
             assert lease.epoch == 2
+
+    def test_the_apply_of_a_dead_run_is_open_for_the_next_one(self, bucket, killed):
+        with hold_lease(bucket, killed, request()) as lease:
+            assert lease.document.open
 
     def test_a_living_holder_is_not_asked_after(self, bucket, key):
         with hold_lease(bucket, key, request()):

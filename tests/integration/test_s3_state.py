@@ -376,7 +376,6 @@ class TestCareless:
             assert "nothing was planned or applied" in refused.problems[0].hint
             assert locked(state, buckets) is None
 
-    @pytest.mark.xfail(strict=True, reason="the lock is written before it is asked whether the server keeps conditions")
     def test_somebodys_lock_there_is_not_touched_either(self, careless):
         with buckets_of(careless) as buckets:
             state = state_in(buckets, is_managed=False)

@@ -631,7 +631,6 @@ class TestStoreInS3:
         assert found.code == f"config.{code}"
         assert words in found.message
 
-    @pytest.mark.xfail(strict=True, reason="assume_role is read as free scalars: {} is no role, 5 becomes '5'")
     @pytest.mark.parametrize(
         "role",
         [

@@ -391,7 +391,6 @@ class TestStateAddress:
         found = address(stack("prod"), backend("s3", bucket="b", secret_key="hush"))
         assert json.loads(found.text.removeprefix("s3:")) == {"bucket": "b"}
 
-    @pytest.mark.xfail(strict=True, reason="an s3 address leaves the workspace out even where the object is not known")
     def test_an_s3_backend_whose_key_is_not_known_has_one_state_a_workspace(self):
         found = [address(stack("prod", workspace=name), backend("s3", bucket="b")) for name in ("default", "blue")]
         assert str(found[0]) != str(found[1])

@@ -229,9 +229,12 @@ class _Lost(threading.Event):
     def __init__(self, lease: Lease) -> None:
         super().__init__()
         self._lease = lease
+        self._was_seen = False
 
     def is_set(self) -> bool:
-        return self._lease.is_endangered
+        # Who saw it once has begun to stop: that the lease was renewed after all does not undo it.
+        self._was_seen = self._was_seen or self._lease.is_endangered
+        return self._was_seen
 
     def wait(self, timeout: float | None = None) -> bool:
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -44,6 +44,7 @@ class Words:
             ),
             (("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"), self._credentials),
             (("NotImplemented", "501"), self._not_implemented),
+            (("RequestTimeTooSkewed",), self._clock),
         )
 
     def _no_bucket(self, permission: str, key: str, error: Any) -> TfopsError:
@@ -68,6 +69,13 @@ class Words:
             "credentials",
             f"{self.where}: these credentials are not accepted ({code_of(error)})",
             "renew them; `tfops doctor` tells who we are",
+        )
+
+    def _clock(self, permission: str, key: str, error: Any) -> TfopsError:
+        return self._error(
+            "credentials",
+            f"{self.where}: this machine's clock is wrong: the server does not take its signatures",
+            "set the clock (chronyc makestep, timedatectl)",
         )
 
     def _not_implemented(self, permission: str, key: str, error: Any) -> TfopsError:

@@ -12,7 +12,7 @@ from tfops.adapters.terraform import apply_argv
 from tfops.attestation import Expected, Purpose, binding_checks, check_files, require
 from tfops.concealment import Secrets
 from tfops.deployment import Claim, ResourceResult, Result, resource_results
-from tfops.errors import InterruptedRunError, TfopsError
+from tfops.errors import FailedError, InterruptedRunError, TfopsError
 from tfops.fingerprint import Fingerprint
 from tfops.inflight import instances, missing_creations
 from tfops.steps import diagnosis
@@ -174,8 +174,16 @@ def _record(
     if error is None:
         session.store.move_head(stack, record.envelope)
     if settled:
-        close(session, work)
+        _close(session, work)
     return Applied(deployment=record.id, error=error)
+
+
+def _close(session: Session, work: Workplace) -> None:
+    # The apply is on record and is the head: that its note cannot be removed does not make it a failure.
+    try:
+        close(session, work)
+    except FailedError as error:
+        session.say(work.surveyed.id, f"the note of this apply could not be removed ({error}); the next sync does it")
 
 
 def _result_of(error: TfopsError | None) -> Result:

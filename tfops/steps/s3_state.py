@@ -93,11 +93,11 @@ class S3State:
     def _acquire(self, request: StateLockRequest) -> None:
         deadline, told = time.monotonic() + request.wait_seconds, False
         while True:
-            lock = _lock(request, f"{self.backend.bucket}/{self.key}")
-            if self.lock_bucket.put(self.key + LOCK_SUFFIX, json.dumps(lock).encode(), only_if_absent=True):
-                self._check_exclusion(lock, request)
+            # The store's own bucket is known to keep conditions; elsewhere a careless server would let us overwrite.
+            found = None if self.is_managed else self.read_lock()
+            if found is None and self._write_lock(request):
                 return
-            found = self.read_lock()
+            found = found or self.read_lock()
             if found is None:
                 continue
             if _is_our_dead(found, request):
@@ -109,6 +109,13 @@ class S3State:
                 told = True
                 request.say(f"waiting for Terraform's state lock, held by {found.get('Who')}")
             time.sleep(min(POLL_SECONDS, max(0.05, deadline - time.monotonic())))
+
+    def _write_lock(self, request: StateLockRequest) -> bool:
+        lock = _lock(request, f"{self.backend.bucket}/{self.key}")
+        if self.lock_bucket.put(self.key + LOCK_SUFFIX, json.dumps(lock).encode(), only_if_absent=True) is None:
+            return False
+        self._check_exclusion(lock, request)
+        return True
 
     def _check_exclusion(self, lock: Mapping[str, str], request: StateLockRequest) -> None:
         # The store's own bucket was probed before its first write; a bucket the code names was not.
