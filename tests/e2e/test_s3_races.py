@@ -332,10 +332,6 @@ def test_a_run_that_is_cut_off_is_followed_with_care_and_brings_its_state_back(m
     assert world.sandbox.sync(env=_elsewhere(world), expect=0).runs == {"dev": 0}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an apply that nobody saw end, with an empty journal, counts as one that began nothing: web is made twice",
-)
 @pytest.mark.slow
 def test_a_run_that_is_cut_off_before_its_journal_arrives_is_followed_with_care(make_world: MakeWorld) -> None:
     world = make_world(lease="2s")

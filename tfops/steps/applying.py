@@ -79,7 +79,9 @@ def apply_plan(
     session.store.keep_inputs(stack, fingerprint.digest, archive(session, work.surveyed, fingerprint))
     session.store.begin_apply(
         stack,
-        Unfinished(plan_id=artifact.id, given_plan_id=given, run_id=session.run_id, begun_on=started_on),
+        Unfinished(
+            plan_id=artifact.id, given_plan_id=given, run_id=session.run_id, begun_on=started_on, place=work.identity
+        ),
     )
     for used in dict.fromkeys((given, artifact.id)):
         session.store.claim(stack, _claim(session, used, artifact.id))

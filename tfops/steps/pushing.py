@@ -12,18 +12,22 @@ from tfops.steps.store import sha256
 from tfops.steps.workplace import Workplace, current_state
 
 
-def settle_errored(session: Session, work: Workplace, before: Snapshot | None) -> None:
-    """Write back the state an apply could not write, if the one there is still that which it began with."""
+def settle_errored(session: Session, work: Workplace, before: Snapshot | None) -> bool:
+    """Write back the state an apply could not write, if the one there is still that which it began with.
+
+    True where that was done: then the state is the one Terraform itself ended with.
+    """
     stack = work.surveyed.id
     waiting = session.store.errored_states(stack)
     if not waiting:
-        return
+        return False
     present = current_state(session, work)
     why_not = _why_not_safe(waiting, present, before, stack)
     if why_not:
         raise undecided(stack, f": {why_not}")
     push(session, work, waiting[0], reason="nobody wrote the state since the apply that could not")
     session.say(stack, "the state that could not be written is written back")
+    return True
 
 
 def push(session: Session, work: Workplace, data: bytes, *, reason: str) -> None:

@@ -4,6 +4,7 @@ Three things can be open: a claim without a result, a state that Terraform could
 state lacks because Terraform was killed.
 """
 
+import json
 from dataclasses import dataclass
 
 from tfops import dsse
@@ -11,7 +12,7 @@ from tfops.adapters.hosts import end_processes, left_running
 from tfops.changes import Action, Plan
 from tfops.deployment import Claim, Deployment, ResourceResult, Result, decode_deployment, resource_results
 from tfops.errors import TfopsError, VerificationError
-from tfops.inflight import import_block, instances, still_missing
+from tfops.inflight import CREATE, import_block, instances, still_missing
 from tfops.steps.applying import find_missing
 from tfops.steps.errored import refuse_errored
 from tfops.steps.opening import Session
@@ -47,8 +48,9 @@ def settle(session: Session, work: Workplace) -> Settled:
     end_leftovers(session, stack, unfinished)
     _close_claims(session, work, unfinished)
     work.forget_apply()
-    settle_errored(session, work, _before(session, stack, unfinished))
+    is_whole = settle_errored(session, work, _before(session, stack, unfinished))
     begun, missing = _open_creations(session, work, unfinished)
+    missing = () if is_whole else missing
     _finish_head(session, stack, unfinished)
     if not missing:
         close(session, work)
@@ -128,17 +130,38 @@ def _interrupted(session: Session, work: Workplace, unfinished: Unfinished, clai
         before=_before(session, stack, unfinished) or state,
         after=state,
         resources=resources,
-        missing=_missing(session, work, resources, leftover),
+        missing=_missing(session, work, unfinished, resources, leftover),
         reason=f"run {claim.run_id} (process {claim.pid} on {claim.host}) ended without a result",
         started_on=claim.claimed_on,
     )
 
 
 def _missing(
-    session: Session, work: Workplace, resources: tuple[ResourceResult, ...], leftover: Leftover
+    session: Session,
+    work: Workplace,
+    unfinished: Unfinished,
+    resources: tuple[ResourceResult, ...],
+    leftover: Leftover,
 ) -> tuple[ResourceResult, ...]:
-    """Nothing is missing where it is known that Terraform ended by itself: it wrote its state."""
-    return () if leftover.ended else find_missing(session, work, resources)
+    """Nothing is missing where it is known that Terraform ended by itself: it wrote its state.
+
+    Where the run was elsewhere its journal may not have arrived: then any creation of its plan may have been begun.
+    """
+    if leftover.ended:
+        return ()
+    unseen = () if unfinished.place == work.identity else _planned_creations(session, work.surveyed.id, unfinished)
+    begun = {result.address for result in resources if result.action == CREATE}
+    return find_missing(session, work, (*resources, *(result for result in unseen if result.address not in begun)))
+
+
+def _planned_creations(session: Session, stack: str, unfinished: Unfinished) -> tuple[ResourceResult, ...]:
+    artifact = session.store.plan(stack, unfinished.plan_id, session.keys)
+    changes = json.loads(artifact.files["plan.json"]).get("resource_changes") or []
+    return tuple(
+        ResourceResult(address=change["address"], action=CREATE, ok=False)
+        for change in changes
+        if change.get("mode") == "managed" and CREATE in change["change"]["actions"]
+    )
 
 
 def _open_creations(

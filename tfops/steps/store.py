@@ -47,12 +47,16 @@ class PlanArtifact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An apply that is under way or not settled. `given_plan_id` is the plan a person named, else the same one."""
+    """An apply that is under way or not settled. `given_plan_id` is the plan a person named, else the same one.
+
+    `place` is the work directory and the boot it runs in: whoever stands there sees whether Terraform was started.
+    """
 
     plan_id: str
     given_plan_id: str
     run_id: str
     begun_on: datetime
+    place: str = ""
 
 
 class Store:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from tfops.adapters.credentials import session_name
 from tfops.adapters.git import materialise
+from tfops.adapters.hosts import this_process
 from tfops.adapters.lock import FileLock, private_directory
 from tfops.adapters.process import ending_file
 from tfops.adapters.terraform import Surroundings, Terraform, init_argv
@@ -60,6 +61,11 @@ class Workplace:
     def plan_file(self) -> Path:
         """Where plan files are written."""
         return self.directory / "out" / "plan.tfplan"
+
+    @property
+    def identity(self) -> str:
+        """This very directory, in this boot of this host."""
+        return f"{this_process().boot} {self.directory}"
 
     def note_apply(self, plan_id: str) -> None:
         """From now on what Terraform says belongs to that plan, also for whoever comes after we were killed."""
