@@ -100,6 +100,8 @@ class Plan:
     output_changes: dict[str, Change] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     variables: tuple[str, ...] = ()
+    relevant: tuple[str, ...] = ()
+    """Objects of which Terraform says that they feed a change. A hint that misses most of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,7 @@ def plan_of(content: Mapping[str, Any]) -> Plan:
     known["output_changes"] = _outputs(known.get("output_changes"))
     known["checks"] = _checks(known.get("checks"))
     known["variables"] = sorted(_object(known.get("variables")))
+    known["relevant"] = _relevant(known.get("relevant_attributes"))
     try:
         return msgspec.convert(known, Plan)
     except msgspec.ValidationError as error:
@@ -279,6 +282,11 @@ def _outputs(value: object) -> object:
     if not isinstance(value, dict):
         return value
     return {name: _present(change) if isinstance(change, dict) else change for name, change in value.items()}
+
+
+def _relevant(value: object) -> list[str]:
+    named = (_object(item).get("resource") for item in value) if isinstance(value, list) else ()
+    return sorted({name for name in named if isinstance(name, str)})
 
 
 def _checks(value: object) -> object:

@@ -75,6 +75,18 @@ def scan(data: bytes, path: str) -> Facts:
     return _facts(tuple(_members(nodes)))
 
 
+def ignored_changes(data: bytes, path: str) -> dict[str, tuple[str, ...]]:
+    """The attributes that `lifecycle.ignore_changes` names, by `type.name`; `("all",)` for all of them.
+
+    Raises ConfigError like `scan`.
+    """
+    text = decoded(data, path)
+    nodes = parse_json(text, path) if path.endswith(".json") else parse(text, path)
+    resources = [member for member in _members(nodes) if isinstance(member, _Block) and member.type == "resource"]
+    found = {".".join(block.labels): _ignored(block) for block in resources}
+    return {name: attributes for name, attributes in found.items() if attributes}
+
+
 def active_files(names: Iterable[str], product: Product = "terraform") -> list[str]:
     """The files of one directory that are loaded, in the order of their effect: override files last."""
     given = {name for name in names if not _is_ignored(name)}
@@ -87,6 +99,28 @@ def active_files(names: Iterable[str], product: Product = "terraform") -> list[s
 def is_local(source: str) -> bool:
     """Whether a module source is a directory of the same repository, seen from the caller's."""
     return source.startswith(("./", "../"))
+
+
+def _ignored(resource: "_Block") -> tuple[str, ...]:
+    nodes = tuple(node for block in resource.blocks("lifecycle") for node in block.body.nodes)
+    match unwrapped(resource.attributes.get("lifecycle", ())):  # as JSON writes it
+        case (Group(opened="{", nodes=inside),):
+            nodes += inside
+        case _:
+            pass
+    values = [m.value for m in _members(nodes) if isinstance(m, _Attribute) and m.name == "ignore_changes"]
+    return tuple(name for value in values for name in _names(unwrapped(value)))
+
+
+def _names(value: tuple[Node, ...]) -> Iterator[str]:
+    match value:
+        case (Group(opened="[", nodes=nodes),):
+            for run in split(nodes, {",", "\n"}):
+                yield from _names(run)
+        case (first, *_) if (label := _label(first)) is not None:
+            yield re.split(r"[.\[]", label)[0]
+        case _:
+            pass
 
 
 def _is_ignored(name: str) -> bool:

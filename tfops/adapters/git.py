@@ -18,7 +18,7 @@ import pygit2
 
 from tfops.adapters.process import Command, capture
 from tfops.errors import FailedError, UsageError
-from tfops.tree import Entry, Mode
+from tfops.tree import Entry, Mode, Tree
 
 FETCH_TIMEOUT_SECONDS = 300.0
 _FORBIDDEN_NAMES = frozenset({"", ".", "..", ".git"})
@@ -286,7 +286,7 @@ def git_env(environ: Mapping[str, str]) -> dict[str, str]:
     return env | {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C.UTF-8"}
 
 
-def materialise(tree: GitTree, entries: Mapping[str, Entry], directory: Path) -> None:
+def materialise(tree: Tree, entries: Mapping[str, Entry], directory: Path) -> None:
     """Make `directory` hold exactly `entries`, written anew: what an earlier run left or changed there is gone.
 
     Submodules become empty directories. Symlinks stay symlinks.
@@ -298,7 +298,7 @@ def materialise(tree: GitTree, entries: Mapping[str, Entry], directory: Path) ->
         _write(directory, path, entries[path], tree)
 
 
-def _write(directory: Path, path: str, entry: Entry, tree: GitTree) -> None:
+def _write(directory: Path, path: str, entry: Entry, tree: Tree) -> None:
     target = directory / path
     if entry.mode is Mode.SUBMODULE:
         target.mkdir(parents=True, exist_ok=True)

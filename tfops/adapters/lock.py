@@ -5,8 +5,11 @@ Terraform inherits the lock of its stack: a killed tfops cannot free it while it
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +21,8 @@ from filelock import lock_descriptor
 from tfops.errors import FailedError, LockedError
 
 POLL_SECONDS = 0.1
+# C's struct flock: type, whence, start, length, pid, and what the compiler pads.
+_FLOCK = struct.Struct("hhqqi4x")
 
 
 class Stop(Protocol):
@@ -26,6 +31,21 @@ class Stop(Protocol):
     def is_set(self) -> bool:
         """Whether it should."""
         ...
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds a POSIX record lock on the file, as Terraform's local backend does.
+
+    Asks only, and takes nothing. Where the system cannot be asked so (not Linux), nobody is seen.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        with path.open("rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:
+        return False
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 class FileLock:

@@ -17,6 +17,7 @@ from tfops.fingerprint import Fingerprint
 from tfops.inflight import instances, missing_creations
 from tfops.steps import diagnosis
 from tfops.steps.errored import rescue
+from tfops.steps.inputs_archive import archive
 from tfops.steps.journal import Journal
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import state_ref
@@ -24,7 +25,7 @@ from tfops.steps.recording import Ending, close, plan_subjects, sign_result
 from tfops.steps.state import Snapshot
 from tfops.steps.store import PlanArtifact, Unfinished
 from tfops.steps.surveyed import Surveyed
-from tfops.steps.workplace import Workplace, archive, current_state, read_only_copy, state_data
+from tfops.steps.workplace import Workplace, current_state, read_only_copy, state_data
 
 POLL_SECONDS = 0.2
 

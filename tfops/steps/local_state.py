@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfops.adapters.lock import is_locked
 from tfops.errors import FailedError
 from tfops.stacks import StateAddress
 from tfops.steps.state import Snapshot, StateLockRequest, parse_state
@@ -61,6 +62,16 @@ class LocalState:
     def must_make_workspace(self, now: Snapshot) -> bool:
         """Terraform makes a workspace of the local backend by the way."""
         return False
+
+    def lock_holder(self) -> str | None:
+        """Who holds the operating system's lock on the file, as Terraform's note beside it says."""
+        if not is_locked(self.file):
+            return None
+        note = self.file.with_name(f".{self.file.name}.lock.info")
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            lock = json.loads(note.read_bytes())
+            return f"{lock['Who']} since {lock['Created']} (lock {lock['ID']})"
+        return "a process of this host"
 
     @contextlib.contextmanager
     def hold(self, request: StateLockRequest) -> Iterator[bool]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfops.adapters import keys as key_files
-from tfops.adapters.git import GitTree, Repository, Revision
+from tfops.adapters.git import Repository, Revision
 from tfops.adapters.lock import Stop
 from tfops.adapters.terraform import Program, find_program
 from tfops.attestation import Builder, TerraformRef
@@ -23,6 +23,7 @@ from tfops.steps.configuration import default_key_uri, read_configuration, trust
 from tfops.steps.hold import AnyOf, Hold, Wanted
 from tfops.steps.place import Place, place_of
 from tfops.steps.store import Store, open_store
+from tfops.tree import Tree
 from tfops.versions import parse_constraints
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Session:
     caller: Caller
     repository: Repository
     revision: Revision
-    tree: GitTree
+    tree: Tree
     config: Config
     run_id: str
     started_on: datetime
@@ -148,10 +149,18 @@ class Session:
     def held(self, hold: Hold, *stops: Stop) -> "Session":
         """The same session for a stack that is held: it writes only while it is, and stops when it is lost."""
         stop = AnyOf((self.caller.stop, hold.lost, *stops))
-        session = replace(self, caller=replace(self.caller, stop=stop))
-        known = {name: value for name, value in vars(self).items() if name not in vars(session)}
-        vars(session).update(known | {"store": self.store.guarded(hold.check)})
+        session = self._knowing_the_same(replace(self, caller=replace(self.caller, stop=stop)))
+        vars(session)["store"] = self.store.guarded(hold.check)
         return session
+
+    def at(self, revision: Revision, tree: Tree) -> "Session":
+        """The same run over other files: store, keys and Terraform stay those of this one."""
+        _ = self.keys
+        return self._knowing_the_same(replace(self, revision=revision, tree=tree))
+
+    def _knowing_the_same(self, other: "Session") -> "Session":
+        vars(other).update({name: value for name, value in vars(self).items() if name not in vars(other)})
+        return other
 
     def wanted(self, stack: Stack, command: str, *, wait_seconds: float) -> Wanted:
         """What we say of ourselves to hold a stack."""

@@ -9,6 +9,7 @@ from tfops.fingerprint import changes_between
 from tfops.gate import decide
 from tfops.steps.applying import apply_plan, check_artifact, expected_of
 from tfops.steps.hold import Hold
+from tfops.steps.inputs_archive import unpack
 from tfops.steps.orphans import refuse_look_alike
 from tfops.steps.outcome import Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
@@ -20,7 +21,6 @@ from tfops.steps.surveyed import snapshot
 from tfops.steps.workplace import (
     Workplace,
     initialise,
-    kept_manifest,
     make_workspace,
     state_lock,
     workplace,
@@ -228,4 +228,4 @@ def why_planned(stack: StackRun) -> tuple[str, ...]:
     kept = stack.session.store.inputs(stack.id, record.fingerprint)
     if kept is None:
         return ("its inputs changed",)
-    return changes_between(kept_manifest(kept), stack.fingerprint.manifest)
+    return changes_between(unpack(kept)[0], stack.fingerprint.manifest)

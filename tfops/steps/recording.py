@@ -7,12 +7,13 @@ from tfops import dsse
 from tfops.attestation import Digest, Purpose, Subject, encode, subject
 from tfops.deployment import ResourceResult, Result, ResultPredicate, ResultStatement
 from tfops.fingerprint import Fingerprint
+from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import source_of, state_ref
 from tfops.steps.state import Snapshot
 from tfops.steps.store import CLAIM, EVENTS, sha256
 from tfops.steps.surveyed import Surveyed
-from tfops.steps.workplace import Workplace, archive
+from tfops.steps.workplace import Workplace
 
 
 def plan_subjects(session: Session, stack: str, plan_id: str, journal: bytes) -> tuple[Subject, ...]:

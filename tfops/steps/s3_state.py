@@ -64,6 +64,11 @@ class S3State:
         """Terraform locks by itself while it makes a workspace: it would stand before our own lock."""
         return self.workspace != "default" and not now.exists
 
+    def lock_holder(self) -> str | None:
+        """Who holds Terraform's lock object."""
+        found = self.read_lock() if self.backend.use_lockfile else None
+        return _holder(found) if found is not None else None
+
     @contextlib.contextmanager
     def hold(self, request: StateLockRequest) -> Iterator[bool]:
         """Write Terraform's lock object ourselves, so that plan, comparison and apply are under one lock.
@@ -182,11 +187,16 @@ def _is_our_dead(found: Mapping[str, str], request: StateLockRequest) -> bool:
     return found.get("ID", "").startswith("tfops-") and ours and earlier and found["ID"] != _lock_id(request)
 
 
+def _holder(found: Mapping[str, str]) -> str:
+    return f"{found.get('Who', 'somebody')} since {found.get('Created', 'some time')} (lock {found.get('ID', '')})"
+
+
 def _held(found: Mapping[str, str], request: StateLockRequest) -> LockedError:
     identity = found.get("ID", "")
-    who = f"{found.get('Who', 'somebody')} since {found.get('Created', 'some time')} (lock {identity})"
     return LockedError(
-        f"{request.stack}: Terraform's state lock is held by {who}, {found.get('Operation', '')}".rstrip(", "),
+        f"{request.stack}: Terraform's state lock is held by {_holder(found)}, {found.get('Operation', '')}".rstrip(
+            ", "
+        ),
         code="lock.state",
         hint="tfops never touches a lock that is not its own: wait for it; if its owner is dead: "
         f"terraform force-unlock {identity}",

@@ -91,6 +91,10 @@ class StateFile(Protocol):
         """Whether Terraform would first lock and write an empty state for a workspace that is new."""
         ...
 
+    def lock_holder(self) -> str | None:
+        """Who holds Terraform's own lock on the state at this moment; None where nobody does."""
+        ...
+
     def hold(self, request: "StateLockRequest") -> AbstractContextManager[bool]:
         """Hold Terraform's own lock on the state for it; False where that is left to Terraform."""
         ...

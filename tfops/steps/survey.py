@@ -2,7 +2,8 @@
 
 import hashlib
 import posixpath
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfops.errors import ConfigError, Problem
@@ -29,21 +30,51 @@ from tfops.versions import parse_constraints
 EMPTY_CLI_CONFIG = "no settings"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A stack whose code or settings cannot be read at this revision, and why."""
+
+    stack: Stack
+    error: ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """The stacks of a revision, each behind those it waits for; and those that cannot be read."""
+
+    found: Mapping[str, Surveyed]
+    unreadable: Mapping[str, Unreadable]
+
+
 def survey(session: Session) -> dict[str, Surveyed]:
     """Every stack of the session's branch, each behind those it waits for; raises ConfigError with all faults."""
+    looked = look(session)
+    problems = [
+        replace(problem, stack=name) for name, item in looked.unreadable.items() for problem in item.error.problems
+    ]
+    problems += shared_states({name: item.address for name, item in looked.found.items()})
+    if problems:
+        raise ConfigError.of(problems)
+    return dict(looked.found)
+
+
+def look(session: Session) -> Survey:
+    """Like `survey`, for who goes on with the stacks that can be read."""
     stacks = discover(session.config, session.tree, session.revision.branch)
     facts, listing = _Facts(session), Listing.of(session.tree)
-    problems: list[Problem] = []
     found: dict[str, Surveyed] = {}
+    unreadable: dict[str, Unreadable] = {}
     for stack in stacks:
         try:
             found[stack.id] = _surveyed(session, stack, facts, listing, roots=[other.root for other in stacks])
         except ConfigError as error:
-            problems += [replace(problem, stack=stack.id) for problem in error.problems]
-    problems += shared_states({name: item.address for name, item in found.items()})
-    if problems:
-        raise ConfigError.of(problems)
-    return with_reads(found)
+            unreadable[stack.id] = Unreadable(stack=stack, error=error)
+    return Survey(found=with_reads(found), unreadable=unreadable)
+
+
+def survey_stack(session: Session, stack: Stack) -> Surveyed:
+    """One stack whose settings are known."""
+    return _surveyed(session, stack, _Facts(session), Listing.of(session.tree), roots=[stack.root])
 
 
 def fingerprint_of(session: Session, surveyed: Surveyed) -> Fingerprint:

@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,8 +15,7 @@ from tfops.adapters.lock import FileLock, private_directory
 from tfops.adapters.process import ending_file
 from tfops.adapters.terraform import Surroundings, Terraform, init_argv
 from tfops.concealment import Secrets
-from tfops.errors import FailedError, VerificationError
-from tfops.fingerprint import Fingerprint
+from tfops.errors import FailedError
 from tfops.inputs import init_key
 from tfops.steps import diagnosis
 from tfops.steps.access import Access
@@ -28,7 +25,6 @@ from tfops.steps.hold import Hold
 from tfops.steps.opening import Session
 from tfops.steps.state import OVERRIDE, Snapshot, StateLockRequest, parse_state
 from tfops.steps.surveyed import Surveyed, snapshot
-from tfops.tree import Entry, Mode
 
 INIT_NOTE = "init-key"
 _KEPT_OUTPUT = ("apply.out", "apply.exit", "apply.plan")
@@ -275,50 +271,6 @@ def read_only_copy(work: Workplace, data: bytes) -> Path:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
     return path
-
-
-def archive(session: Session, surveyed: Surveyed, fingerprint: Fingerprint) -> bytes:
-    """The stack's inputs as a .tar.gz: the fingerprint's manifest, and every file under tree/; reproducible."""
-    import gzip
-
-    packed = BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        _add(tar, "manifest.json", fingerprint.manifest)
-        for path, entry in sorted(surveyed.inputs.entries.items()):
-            _add_entry(tar, session, path, entry)
-    return gzip.compress(packed.getvalue(), mtime=0)
-
-
-def kept_manifest(kept: bytes) -> bytes:
-    """The manifest inside kept inputs; raises VerificationError where they are damaged."""
-    try:
-        with tarfile.open(fileobj=BytesIO(kept), mode="r:gz") as tar:
-            member = tar.extractfile("manifest.json")
-            if member is not None:
-                return member.read()
-    except (tarfile.TarError, OSError, EOFError, KeyError) as error:
-        raise VerificationError(
-            f"kept inputs in the store are damaged: {error}", code="store.damaged", hint="restore the store"
-        ) from error
-    raise VerificationError("kept inputs lack their manifest", code="store.damaged", hint="restore the store")
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o600) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), mode
-    tar.addfile(info, BytesIO(data))
-
-
-def _add_entry(tar: tarfile.TarFile, session: Session, path: str, entry: Entry) -> None:
-    if entry.mode is Mode.SUBMODULE:
-        return
-    data = session.tree.read(path)
-    if entry.mode is not Mode.SYMLINK:
-        _add(tar, f"tree/{path}", data, 0o700 if entry.mode is Mode.EXECUTABLE else 0o600)
-        return
-    info = tarfile.TarInfo(f"tree/{path}")
-    info.type, info.linkname = tarfile.SYMTYPE, os.fsdecode(data)
-    tar.addfile(info)
 
 
 def seconds_since(start: float) -> str:
