@@ -85,6 +85,8 @@ class Context:
     last_serial: int | None = None
     lineage: str | None = None
     last_lineage: str | None = None
+    state_edited: bool = False
+    """The same serial, but other content."""
     ignore_changes: Mapping[str, tuple[str, ...]] | None = None
     settled: Collection[str] = frozenset()
 
@@ -294,6 +296,8 @@ def _state_tags(context: Context) -> Iterator[Tag]:
     if None not in (context.lineage, context.last_lineage) and context.lineage != context.last_lineage:
         yield Tag.STATE_LINEAGE_CHANGED
         return
+    if context.state_edited:
+        yield Tag.STATE_SERIAL_REGRESSED
     if context.serial is None or context.last_serial is None or context.serial == context.last_serial:
         return
     yield Tag.STATE_SERIAL_REGRESSED if context.serial < context.last_serial else Tag.STATE_CHANGED_OUTSIDE

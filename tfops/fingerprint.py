@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from tfops.inputs import Inputs
+from tfops.inputs import LOCK_FILE, Inputs
 from tfops.stacks import Stack, StateAddress
 
 ALGORITHM = "tfops-fingerprint/v1"
@@ -84,6 +84,14 @@ def changes_between(before: bytes, now: bytes) -> tuple[str, ...]:
     if old["terraform"] != new["terraform"]:
         found.append(f"Terraform changed: {old['terraform']} → {new['terraform']}")
     return tuple(found)
+
+
+def only_versions_differ(before: bytes, now: bytes) -> bool:
+    """Whether two manifests differ, and in nothing but Terraform and provider lock files."""
+    old, new = json.loads(before), json.loads(now)
+    files = _different(old["files"], new["files"])
+    others = any(_different(old[part], new[part]) for part in ("settings", "variables", "after"))
+    return old != new and not others and all(path.endswith(LOCK_FILE) for path in files)
 
 
 def _different(old: Mapping[str, object], new: Mapping[str, object]) -> set[str]:

@@ -38,7 +38,7 @@ class Wiring:
 
     def reads_locals(self, address: str) -> bool:
         """Whether it reads a local value: what that reads is not in the plan."""
-        module, block = self._blocks.get(configured_address(address), ("", {}))
+        _, block = self._blocks.get(configured_address(address), ("", {}))
         return any(reference.startswith("local.") for reference in _references(block))
 
     @cached_property

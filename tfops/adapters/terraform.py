@@ -99,11 +99,11 @@ def init_argv(backend_config: Mapping[str, object]) -> list[str]:
     return ["init", "-reconfigure", "-input=false", "-no-color", "-lockfile=readonly", *values]
 
 
-def plan_argv(*, out: Path, var_files: Sequence[str], lock: bool, destroy: bool = False) -> list[str]:
+def plan_argv(*, out: Path, var_files: Sequence[str], lock: bool, refresh_only: bool = False) -> list[str]:
     """Arguments of `plan`: JSON stream, exit code 2 for changes, the plan file at `out`."""
     files = [f"-var-file={name}" for name in var_files]
     flags = ["-input=false", "-json", "-detailed-exitcode", f"-lock={str(lock).lower()}", f"-out={out}"]
-    return ["plan", *flags, *(["-destroy"] if destroy else []), *files]
+    return ["plan", *flags, *(["-refresh-only"] if refresh_only else []), *files]
 
 
 def show_argv(plan: Path) -> list[str]:

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from tfops.attestation import Purpose
+from tfops.changeset import ChangeSet
 from tfops.deployment import Deployment
 from tfops.errors import Exit, Problem, TfopsError
 from tfops.fingerprint import Fingerprint
@@ -72,7 +74,10 @@ class Options:
 
 @dataclass(kw_only=True)
 class StackRun:
-    """One stack on its way through a sync. Mutable: it collects what the result will say."""
+    """One stack on its way through a sync or a remediation. Mutable: it collects what the result will say.
+
+    `judged` are the changes somebody looked at before: where given, nothing else is applied.
+    """
 
     session: Session
     surveyed: Surveyed
@@ -85,6 +90,13 @@ class StackRun:
     plan_id: str | None = None
     planned: "Planned | None" = None
     why: tuple[str, ...] = ()
+    purpose: Purpose = Purpose.SYNC
+    judged: ChangeSet | None = None
+
+    @property
+    def command(self) -> str:
+        """What the lock says that we do."""
+        return "sync" if self.purpose is Purpose.SYNC else "drift --remediate"
 
     @property
     def id(self) -> str:

@@ -22,9 +22,10 @@ from tfops.attestation import (
     subject,
 )
 from tfops.changes import Plan, Summary, has_work, parse_plan, summarize
-from tfops.changeset import ChangeSet, change_set
+from tfops.changeset import ChangeEntry, ChangeSet, change_set
 from tfops.concealment import Secrets
 from tfops.dangers import Danger, dangers_of
+from tfops.errors import TfopsError
 from tfops.fingerprint import Fingerprint
 from tfops.redaction import redact, secrets_of
 from tfops.report.plan_text import render_text
@@ -34,6 +35,7 @@ from tfops.steps.state import Snapshot
 from tfops.steps.store import sha256
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.workplace import Workplace, seconds_since, secret_values
+from tfops.wiring import Wiring, wiring
 
 VALIDITY = timedelta(hours=24)
 LOCK_FILE = ".terraform.lock.hcl"
@@ -44,6 +46,7 @@ class Planned:
     """A plan that was made, before anything is stored. `redacted` and `text` are what people may see."""
 
     plan: Plan
+    wires: Wiring
     plan_file: bytes
     redacted: Mapping[str, Any]
     text: str
@@ -62,37 +65,82 @@ def make_plan(session: Session, work: Workplace, state: Snapshot, *, lock: bool)
     `lock` is whether Terraform takes its own state lock. Raises what `diagnosis` says when Terraform fails.
     """
     started_on = now()
-    ended, drifted = _run_plan(session, work, lock=lock)
-    if ended.code == 0 and not drifted:
+    ended, seen = _run_plan(session, work, lock=lock)
+    if ended.code not in _PLANNED:
+        raise _failed(session, work, ended)
+    if ended.code == 0 and _DRIFT not in seen.types:
         return None
     planned = _read_plan(session, work, state, started_on)
     return planned if has_work(planned.plan) else None
 
 
-def _run_plan(session: Session, work: Workplace, *, lock: bool) -> tuple[Ended, bool]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a scan learned: the plan where there is anything in it, and Terraform's error where there was one."""
+
+    planned: Planned | None = None
+    failure: TfopsError | None = None
+
+
+def look_plan(session: Session, work: Workplace, state: Snapshot) -> Looked:
+    """Plan an initialised stack without any lock, only to see. A failed plan still tells the drift it found.
+
+    Where it leaves no plan at all, a refresh-only one tells what moved, though not what the code would do about it.
+    Raises InterruptedRunError.
+    """
+    started_on = now()
+    ended, seen = _run_plan(session, work, lock=False)
+    if ended.code == 0 and not seen.types & {_DRIFT, _DIAGNOSTIC}:
+        return Looked()
+    if ended.code in _PLANNED:
+        return Looked(planned=_read_plan(session, work, state, started_on))
+    failure = _failed(session, work, ended)
+    if ended.stopped:
+        raise failure
+    if not work.plan_file.exists():
+        again, _ = _run_plan(session, work, lock=False, refresh_only=True)
+        if again.stopped:
+            raise _failed(session, work, again)
+    if not work.plan_file.exists():
+        return Looked(failure=failure)
+    return Looked(planned=_read_plan(session, work, state, started_on), failure=failure)
+
+
+_PLANNED = (0, 2)
+_DRIFT, _DIAGNOSTIC = b"resource_drift", b"diagnostic"
+
+
+def _run_plan(
+    session: Session, work: Workplace, *, lock: bool, refresh_only: bool = False
+) -> "tuple[Ended, _Seen]":
     stack, start, seen = work.surveyed.id, time.monotonic(), _Seen()
-    arguments = plan_argv(out=work.plan_file, var_files=work.surveyed.stack.var_files, lock=lock)
-    session.say(stack, "terraform plan")
+    arguments = plan_argv(
+        out=work.plan_file, var_files=work.surveyed.stack.var_files, lock=lock, refresh_only=refresh_only
+    )
+    session.say(stack, f"terraform plan{' -refresh-only' if refresh_only else ''}")
     ended = work.terraform.run(
         arguments,
         name="plan",
         on_line=seen.look,
         on_wait=lambda: session.say(stack, "terraform is still stopping"),
     )
-    if ended.code not in (0, 2):
-        raise diagnosis.failed("plan", work.terraform, stack, ended, "plan", _early_secrets(session, work))
-    session.say(stack, f"planned in {seconds_since(start)}")
-    return ended, seen.drift
+    if ended.code in _PLANNED:
+        session.say(stack, f"planned in {seconds_since(start)}")
+    return ended, seen
+
+
+def _failed(session: Session, work: Workplace, ended: Ended) -> TfopsError:
+    return diagnosis.failed("plan", work.terraform, work.surveyed.id, ended, "plan", _early_secrets(session, work))
 
 
 class _Seen:
-    """What the plan's stream says as it goes by: any line that speaks of drift makes reading the plan worth it."""
+    """The kinds of lines in the plan's stream that make reading the plan worth it, noted as they go by."""
 
     def __init__(self) -> None:
-        self.drift = False
+        self.types: set[bytes] = set()
 
     def look(self, line: bytes) -> None:
-        self.drift = self.drift or b'"type":"resource_drift"' in line
+        self.types |= {kind for kind in (_DRIFT, _DIAGNOSTIC) if b'"type":"%b"' % kind in line}
 
 
 def _early_secrets(session: Session, work: Workplace) -> Secrets:
@@ -117,6 +165,7 @@ def _read_plan(session: Session, work: Workplace, before: Snapshot, started_on: 
     redacted = redact(document, secrets)
     return Planned(
         plan=plan,
+        wires=wiring(document),
         plan_file=work.plan_file.read_bytes(),
         redacted=redacted,
         text=render_text(redacted),
@@ -204,6 +253,6 @@ def _lock_file(session: Session, root: str) -> Digest | None:
         return None
 
 
-def change_refs(refs: Iterable[ChangeRef]) -> set[tuple[str, str]]:
-    """A signed change set, for comparing."""
+def change_refs(refs: Iterable[ChangeRef | ChangeEntry]) -> set[tuple[str, str]]:
+    """A change set, signed or fresh, for comparing."""
     return {(ref.address, ref.digest) for ref in refs}

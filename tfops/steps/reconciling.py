@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from tfops.attestation import Purpose
 from tfops.deployment import Result
 from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
@@ -53,7 +52,7 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     given = stack.options.given
     if given is not None:
         session.store.refuse_claimed(stack.id, given.id)
-        check_artifact(given, expected_of(session, stack.surveyed, stack.fingerprint, state), Purpose.SYNC)
+        check_artifact(given, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
     elif (waiting := _still_waiting(stack, state)) is not None:
         return waiting
     stack.planned = make_plan(session, work, state, lock=not work.state_locked)
@@ -66,7 +65,10 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     if stack.options.dry_run:
         return stack.result(Outcome.PENDING if decision.allowed else Outcome.WAITING, reasons=decision.reasons)
     if given is not None:
-        _refuse_other_changes(stack, stack.planned, given)
+        approved = change_refs(given.statement.predicate.change_set)
+        _refuse_other_changes(stack, stack.planned, approved, f"plan {given.id[:12]} says")
+    if stack.judged is not None:
+        _refuse_other_changes(stack, stack.planned, change_refs(stack.judged.entries), "was judged a moment ago")
     artifact = _store_plan(stack, stack.planned)
     if not decision.allowed:
         session.store.note_waiting(stack.id, artifact.id)
@@ -144,7 +146,7 @@ def _converge(stack: StackRun, state: Snapshot, settled: Settled) -> StackSync:
 def _store_plan(stack: StackRun, planned: Planned) -> PlanArtifact:
     """Sign and store, then take the statement back and verify it: what is applied is what was recorded."""
     session = stack.session
-    signed = sign_plan(session, stack.surveyed, planned, stack.fingerprint, Purpose.SYNC)
+    signed = sign_plan(session, stack.surveyed, planned, stack.fingerprint, stack.purpose)
     session.store.put_plan(stack.id, signed.id, signed.files, signed.envelope)
     stack.plan_id = signed.id
     recorded = session.store.statement(stack.id, signed.id) or b""
@@ -154,7 +156,7 @@ def _store_plan(stack: StackRun, planned: Planned) -> PlanArtifact:
 def _apply(stack: StackRun, work: Workplace, artifact: PlanArtifact, state: Snapshot) -> StackSync:
     session, given = stack.session, stack.options.given
     assert stack.planned is not None  # noqa: S101
-    check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), Purpose.SYNC)
+    check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
     applied = apply_plan(
         session,
         work,
@@ -188,7 +190,7 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     try:
         session.store.refuse_claimed(stack.id, plan_id)
         artifact = session.store.plan(stack.id, plan_id, session.keys)
-        check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), Purpose.SYNC)
+        check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
     except TfopsError:
         return None
     stack.plan_id = plan_id
@@ -201,14 +203,13 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     )
 
 
-def _refuse_other_changes(stack: StackRun, planned: Planned, given: PlanArtifact) -> None:
-    fresh = {(entry.address, entry.digest) for entry in planned.change_set.entries}
-    approved = change_refs(given.statement.predicate.change_set)
+def _refuse_other_changes(stack: StackRun, planned: Planned, approved: set[tuple[str, str]], what: str) -> None:
+    fresh = change_refs(planned.change_set.entries)
     if fresh == approved:
         return
     different = sorted({address for address, _ in fresh ^ approved})
     raise RefusedError(
-        f"{stack.id}: planned again, it would not do what plan {given.id[:12]} says; different: "
+        f"{stack.id}: planned again, it would not do what {what}; different: "
         + ", ".join(different),
         code="plan.differs",
         hint=f"reality changed since that plan. Look at a new one: tfops plan {stack.id}",

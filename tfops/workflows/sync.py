@@ -2,7 +2,7 @@
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from tfops.errors import (
     Exit,
     FailedError,
     InterruptedRunError,
-    LockedError,
     Problem,
     RefusedError,
     TfopsError,
@@ -19,7 +18,8 @@ from tfops.errors import (
     most_serious,
 )
 from tfops.steps.forward import check_forward
-from tfops.steps.hold import Deadline, Hold
+from tfops.steps.held import held
+from tfops.steps.hold import Hold
 from tfops.steps.opening import Session, now
 from tfops.steps.orphans import Orphan, orphans
 from tfops.steps.outcome import GOOD, Options, Outcome, StackRun, StackSync
@@ -147,7 +147,7 @@ def _story(stack: StackRun) -> StackSync:
         raise InterruptedRunError(f"{stack.id}: stopped before it began", code="run.interrupted", hint="run it again")
     if not options.dry_run:
         _ = session.signer  # a missing key is told before anything is planned
-    with _held(stack) as hold:
+    with held(stack) as hold:
         before, stack.head = stack.head, session.store.head(stack.id, session.keys)
         if stack.head != before and _is_converged(stack):  # another run did it while we waited
             return stack.result(Outcome.CONVERGED)
@@ -186,35 +186,6 @@ def _is_converged(stack: StackRun) -> bool:
         return False  # somebody may be writing it at this moment: it is judged under the lock
     same = state == known and record.fingerprint == stack.fingerprint.digest
     return same and not stack.session.place.is_left_behind(stack.id)
-
-
-@contextlib.contextmanager
-def _held(stack: StackRun) -> Iterator[Hold]:
-    """Hold the stack, for no longer than its timeout; from here on everything is written only while it is held."""
-    session, settings = stack.session, stack.surveyed.stack
-    wanted = session.wanted(settings, "sync", wait_seconds=stack.options.lock_wait_seconds)
-    try:
-        with session.place.hold(wanted) as hold:
-            deadline = Deadline(settings.timeout_seconds)
-            stack.session = session.held(hold, deadline)
-            yield replace(hold, why_lost=lambda: hold.why_lost() or _timed_out(stack, deadline))
-    except LockedError as error:
-        if session.caller.stop.is_set() and error.problems[0].code == "lock.held":
-            raise InterruptedRunError(
-                f"{stack.id}: stopped while waiting for the lock", code="run.interrupted", hint="run it again"
-            ) from error
-        raise
-
-
-def _timed_out(stack: StackRun, deadline: Deadline) -> FailedError | None:
-    if not deadline.is_set():
-        return None
-    return FailedError(
-        f"{stack.id}: it took longer than its timeout of {stack.surveyed.stack.timeout_seconds:.0f} s",
-        code="terraform.timeout",
-        hint='Terraform was stopped gently; give the environment more time, timeout = "4h", and run again',
-        stack=stack.id,
-    )
 
 
 _OUTCOMES = {

@@ -117,9 +117,9 @@ def test_a_plan_is_written_and_says_by_its_code_whether_there_is_something_to_do
     ]
 
 
-@pytest.mark.parametrize("destroy", [True, False])
-def test_a_plan_destroys_only_where_it_was_asked_to(destroy):
-    assert ("-destroy" in plan_argv(out=Path("/o"), var_files=[], lock=True, destroy=destroy)) is destroy
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_plan_only_refreshes_where_it_was_asked_to(asked):
+    assert ("-refresh-only" in plan_argv(out=Path("/o"), var_files=[], lock=True, refresh_only=asked)) is asked
 
 
 def test_a_plan_is_locked_unless_the_lock_is_held_already():
