@@ -477,7 +477,8 @@ class TestLocks:
         """ADR 0003: while it stops, Terraform's own state lock keeps others out."""
         child = TestParent.child(place)
         launcher = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
-        for pid in (parent.pid, launcher):
+        # In the other order the launcher may still ask before it dies, and its death asks once more.
+        for pid in (launcher, parent.pid):
             os.kill(pid, signal.SIGKILL)
         parent.wait()
         wait_for(lambda: "end" in notes(place))
