@@ -18,6 +18,7 @@ class Event(StrEnum):
     UNLOCK_STATE = "unlock-state"
     RELEASE_LEASE = "release-lease"
     PUSH_STATE = "push-state"
+    ACKNOWLEDGE_DRIFT = "acknowledge-drift"
 
 
 class AuditPredicate(Document, frozen=True, kw_only=True):

@@ -94,12 +94,16 @@ def duration_seconds(found: Field) -> float | None:
     written = text(found)
     if written is None:
         return None
-    match = _DURATION.fullmatch(written)
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if not seconds:
+    seconds = span_seconds(written)
+    if seconds is None:
         found.refuse("invalid_value", f'"{written}" is no span of time', 'write it like "30s", "15m", "2h" or "3d"')
-        return None
     return seconds
+
+
+def span_seconds(written: str) -> float | None:
+    """A span of time in seconds; None for what is none, or no time at all."""
+    match = _DURATION.fullmatch(written)
+    return float(match[1]) * _SECONDS[match[2]] or None if match else None
 
 
 def url(found: Field) -> str | None:

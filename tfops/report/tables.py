@@ -49,16 +49,16 @@ def plural(number: int, noun: str) -> str:
 
 def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, str]]) -> Table:
     """One line per stack: name, outcome, counts, plan, why."""
-    table = _table("stack", "outcome", "changes", "plan", "why")
+    found = table("stack", "outcome", "changes", "plan", "why")
     for stack, outcome, summary, plan_id, why in rows:
-        table.add_row(
+        found.add_row(
             Text(stack, "bold"),
             Text(outcome, OUTCOME_STYLE.get(outcome, "")),
             counts(summary),
             Text(plan_id[:12] if plan_id else "–", "cyan" if plan_id else "dim"),
             Text(neutral(why)),
         )
-    return table
+    return found
 
 
 def problem_lines(problems: Iterable[Problem]) -> Iterator[Text]:
@@ -74,20 +74,20 @@ def problem_lines(problems: Iterable[Problem]) -> Iterator[Text]:
 
 def checks_table(checks: Sequence[Check]) -> Table:
     """One line per check of a verification."""
-    table = _table("", "check", "detail")
+    found = table("", "check", "detail")
     for check in checks:
         mark = Text("✓", "green") if check.ok else Text("✗", "bold red")
-        table.add_row(mark, check.name, Text(neutral(check.detail)))
-    return table
+        found.add_row(mark, check.name, Text(neutral(check.detail)))
+    return found
 
 
 def history_table(deployments: Iterable[Deployment]) -> Table:
     """One line per deployment, newest first."""
-    table = _table("deployment", "at", "result", "plan", "revision", "serial", "resources", "by")
+    found = table("deployment", "at", "result", "plan", "revision", "serial", "resources", "by")
     for deployment in deployments:
         record = deployment.record
         failed = sum(not resource.ok for resource in record.resources)
-        table.add_row(
+        found.add_row(
             deployment.id[:12],
             f"{record.finished_on:%Y-%m-%d %H:%M:%S}Z",
             Text(record.result.value, OUTCOME_STYLE.get(record.result.value, "red")),
@@ -97,24 +97,24 @@ def history_table(deployments: Iterable[Deployment]) -> Table:
             f"{len(record.resources) - failed} done" + (f", {failed} not" if failed else ""),
             f"{deployment.runner} ({record.builder.host})",
         )
-    return table
+    return found
 
 
 def stacks_table(rows: Iterable[tuple[str, str, str, str, str, Sequence[str]]]) -> Table:
     """One line per stack: what it maps to and what it waits for."""
-    table = _table("stack", "root module", "workspace", "branch", "state", "after")
+    found = table("stack", "root module", "workspace", "branch", "state", "after")
     for stack, root, workspace, branch, state, after in rows:
-        table.add_row(Text(stack, "bold"), root or ".", workspace, branch, state, ", ".join(after) or "–")
-    return table
+        found.add_row(Text(stack, "bold"), root or ".", workspace, branch, state, ", ".join(after) or "–")
+    return found
 
 
 def findings_table(rows: Iterable[tuple[bool, bool, str, str, str]]) -> Table:
     """One line per finding of the doctor."""
-    table = _table("", "check", "found", "what to do")
+    found = table("", "check", "found", "what to do")
     for ok, warning, name, detail, hint in rows:
         mark = Text("✓", "green") if ok else Text("!", "yellow") if warning else Text("✗", "bold red")
-        table.add_row(mark, name, Text(neutral(detail)), Text(neutral(hint), "cyan"))
-    return table
+        found.add_row(mark, name, Text(neutral(detail)), Text(neutral(hint), "cyan"))
+    return found
 
 
 def lines(*parts: RenderableType) -> Group:
@@ -122,8 +122,9 @@ def lines(*parts: RenderableType) -> Group:
     return Group(*parts)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+def table(*columns: str) -> Table:
+    """An empty table of our look."""
+    found = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+        found.add_column(column, overflow="fold")
+    return found

@@ -69,9 +69,13 @@ class Pending:
 
 @dataclass(frozen=True, kw_only=True)
 class Scanned:
-    """What one look at a stack found. `base` is None for one that was never deployed."""
+    """What one look at a stack found. `base` is None for one that was never deployed.
+
+    `applied` is the drift as seen from what was applied last, without the branch's head.
+    """
 
     drift: Drift
+    applied: Drift = field(default_factory=Drift)
     base: Base | None = None
     seen: Seen | None = None
     pending: Pending | None = None
@@ -90,9 +94,11 @@ def scan(session: Session, target: Target) -> Scanned:
     base = _base(session, target, head, newest)
     seen = _look(base.session, base.surveyed, "drift")
     _refuse_unfinished(session, stack.id, head, seen.state)
+    applied = _judged(seen, _context(base, seen))
+    scanned = Scanned(drift=applied, applied=applied, base=base, seen=seen, runs=seen.runs)
     if newest is not None and newest.digest == base.head.record.fingerprint:
-        return Scanned(drift=_judged(base, seen, _context(base, seen)), base=base, seen=seen, runs=seen.runs)
-    return _beside(session, target, newest, base, seen)
+        return scanned
+    return _beside(session, target, newest, scanned)
 
 
 def _base(session: Session, target: Target, head: Deployment, newest: Fingerprint | None) -> Base:
@@ -158,37 +164,39 @@ def _refuse_unfinished(session: Session, stack: str, head: Deployment, state: Sn
         )
 
 
-def _beside(
-    session: Session, target: Target, newest: Fingerprint | None, base: Base, seen: Seen
-) -> Scanned:
+def _beside(session: Session, target: Target, newest: Fingerprint | None, scanned: Scanned) -> Scanned:
     """The same with the branch's head beside it: what both plans would change is not the code's doing."""
+    assert scanned.base is not None and scanned.seen is not None  # noqa: S101, PT018
     revision = str(session.revision)
     try:
-        if target.surveyed is None or newest is None:
-            raise target.unreadable or FailedError("it cannot be read", code="scan.head", hint="correct it")
-        newer = _look(session, target.surveyed, "plan")
-        if newer.looked.failure is not None:
-            raise newer.looked.failure
-        if newer.state != seen.state:
-            raise FailedError("the state was written between two plans", code="scan.torn", hint="scan again")
+        newer = _look_at_head(session, target, scanned.seen)
     except InterruptedRunError:
         raise
     except TfopsError as error:
-        pending = Pending(revision=revision, problem=str(error))
-        drift = _judged(base, seen, _context(base, seen))
-        return Scanned(drift=drift, base=base, seen=seen, pending=pending, runs=seen.runs)
+        return replace(scanned, pending=Pending(revision=revision, problem=str(error)))
+    assert newest is not None  # noqa: S101
     planned = newer.looked.planned
-    drift = _judged(base, newer, _newer_context(base, seen, newer, newest))
-    return Scanned(
-        drift=_with_failure(drift, seen),
-        base=base,
-        seen=seen,
+    drift = _judged(newer, _newer_context(scanned.base, scanned.seen, newer, newest))
+    return replace(
+        scanned,
+        drift=_with_failure(drift, scanned.seen),
         pending=Pending(revision=revision, summary=planned.summary.as_json() if planned else {}),
-        runs=seen.runs + newer.runs,
+        runs=scanned.runs + newer.runs,
     )
 
 
-def _judged(base: Base, seen: Seen, context: Context) -> Drift:
+def _look_at_head(session: Session, target: Target, seen: Seen) -> Seen:
+    if target.surveyed is None:
+        raise target.unreadable or FailedError("it cannot be read", code="scan.head", hint="correct it")
+    newer = _look(session, target.surveyed, "plan")
+    if newer.looked.failure is not None:
+        raise newer.looked.failure
+    if newer.state != seen.state:
+        raise FailedError("the state was written between two plans", code="scan.torn", hint="scan again")
+    return newer
+
+
+def _judged(seen: Seen, context: Context) -> Drift:
     planned = seen.looked.planned
     drift = classify(planned.plan if planned else Plan(), planned.wires if planned else Wiring(), context)
     return _with_failure(drift, seen)

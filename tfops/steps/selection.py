@@ -2,12 +2,16 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from tfops.errors import UsageError
+from tfops.stacks import Stack
 from tfops.steps.surveyed import Surveyed
 
+Named = TypeVar("Named", Surveyed, Stack)
 
-def select(everything: Mapping[str, Surveyed], names: Sequence[str]) -> dict[str, Surveyed]:
+
+def select(everything: Mapping[str, Named], names: Sequence[str]) -> dict[str, Named]:
     """The named stacks (or all, without names), in order. An environment's name means all of its stacks."""
     if not names:
         return dict(everything)
@@ -23,7 +27,11 @@ def select(everything: Mapping[str, Surveyed], names: Sequence[str]) -> dict[str
     return {name: item for name, item in everything.items() if name in wanted}
 
 
-def _meant(everything: Mapping[str, Surveyed], name: str) -> list[str]:
+def _meant(everything: Mapping[str, Named], name: str) -> list[str]:
     if name in everything:
         return [name]
-    return [stack for stack, item in everything.items() if item.stack.environment == name]
+    return [stack for stack, item in everything.items() if _environment(item) == name]
+
+
+def _environment(item: Surveyed | Stack) -> str:
+    return item.environment if isinstance(item, Stack) else item.stack.environment
