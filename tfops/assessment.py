@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from tfops.drift import FAILURES, QUIET, STATE_FAULTS, UNDEPLOYED, Drift, Found, Tag
-from tfops.drift_rules import DriftRules, expired, suppressed_by, unused
+from tfops.drift_rules import DriftRules, IgnoreRule, expired, suppressed_by, unused
 from tfops.drift_sentences import cause, own_cause
 from tfops.errors import Exit
 from tfops.incidents import STACK_ITSELF, Sighting
@@ -37,17 +37,16 @@ def assess(drift: Drift, rules: DriftRules, *, today: date) -> Assessment:
     suppressed = {
         found.address: rule.name
         for found in drift.resources
-        if not set(found.tags) & (STATE_FAULTS | FAILURES)
-        and (rule := suppressed_by(rules.ignore, **_looks(found), today=today)) is not None
+        if not set(found.tags) & (STATE_FAULTS | FAILURES) and (rule := _suppressed(found, rules, today)) is not None
     }
     counted = tuple(found for found in drift.resources if found.address not in suppressed)
     notes = (*drift.notes, *_complaints(rules, set(suppressed.values()), today))
     return Assessment(drift=replace(drift, resources=counted, notes=notes), suppressed=suppressed)
 
 
-def _looks(found: Found) -> dict[str, object]:
+def _suppressed(found: Found, rules: DriftRules, today: date) -> IgnoreRule | None:
     names = [item.path for item in found.attributes if item.verdict is not Word.UNKNOWN]
-    return {"address": found.address, "type_": found.type, "attributes": names}
+    return suppressed_by(rules.ignore, address=found.address, type_=found.type, attributes=names, today=today)
 
 
 def _complaints(rules: DriftRules, used: set[str], today: date) -> Iterator[str]:

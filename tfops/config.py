@@ -12,6 +12,8 @@ from graphlib import CycleError, TopologicalSorter
 import msgspec
 
 from tfops import checks, schema
+from tfops.config_drift import Notification, drift_rules, notifications
+from tfops.drift_rules import DriftRules
 from tfops.hcl import Block, parse_body
 from tfops.schema import Faults, Section
 
@@ -108,6 +110,9 @@ class Environment:
     watch: tuple[str, ...] = ()
     aws: AwsRoles | None = None
     timeout_seconds: float = TIMEOUT_SECONDS
+    drift: DriftRules | None = None
+    account: str | None = None
+    """What shares one quota of API calls; else the environment does."""
 
     @property
     def is_pattern(self) -> bool:
@@ -142,9 +147,10 @@ class Config:
     environments: tuple[Environment, ...]
     stacks: tuple[StackSettings, ...]
     moved: tuple[Moved, ...]
+    notifications: tuple[Notification, ...] = ()
 
 
-_BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved")
+_BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify")
 _ENVIRONMENT_KEYS = (
     "branch",
     "roots",
@@ -156,8 +162,9 @@ _ENVIRONMENT_KEYS = (
     "cli_config",
     "watch",
     "timeout",
+    "account",
 )
-_LATER_ENVIRONMENT_KEYS = ("protect", "drift", "ttl", "prune", "keep")
+_LATER_ENVIRONMENT_KEYS = ("protect", "ttl", "prune", "keep")
 _RESERVED_NAMES = ("audit", "state", "work", "trust", "locks")
 
 _S3_KEYS = (
@@ -190,6 +197,7 @@ def parse_config(text: str, path: str = "tfops.hcl") -> Config:
         environments=tuple(_environment(name, section) for name, section in top.named("environment")),
         stacks=tuple(_stack(id_, section) for id_, section in top.named("stack")),
         moved=_moved(top),
+        notifications=notifications(top),
     )
     _check_references(config, top)
     faults.raise_if_any()
@@ -321,7 +329,9 @@ def _environment(name: str, section: Section) -> Environment:
     if name in _RESERVED_NAMES:
         hint = f"these names are taken: {', '.join(_RESERVED_NAMES)}"
         section.refuse("invalid_value", "has a name that the store uses itself", hint)
-    section.check_names(attributes=_ENVIRONMENT_KEYS, blocks=("approval", "aws"), later=_LATER_ENVIRONMENT_KEYS)
+    section.check_names(
+        attributes=_ENVIRONMENT_KEYS, blocks=("approval", "aws", "drift"), later=_LATER_ENVIRONMENT_KEYS
+    )
     return Environment(
         name=name,
         branch=section.require("branch", checks.branch, ""),
@@ -336,6 +346,8 @@ def _environment(name: str, section: Section) -> Environment:
         watch=section.get("watch", checks.many(checks.repository_path), ()),
         aws=_aws(section),
         timeout_seconds=section.get("timeout", checks.duration_seconds, TIMEOUT_SECONDS),
+        drift=drift_rules(section),
+        account=section.get("account", checks.text, None),
     )
 
 

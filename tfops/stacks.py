@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tfops.config import TIMEOUT_SECONDS, Approval, AwsRoles, Config, Environment, bind
+from tfops.drift_rules import DriftRules
 from tfops.errors import ConfigError, Problem
 from tfops.modules import Backend, active_files
 from tfops.s3_backend import Scalar, read_backend
@@ -42,6 +43,8 @@ class Stack:
     watch: tuple[str, ...] = ()
     aws: AwsRoles | None = None
     timeout_seconds: float = TIMEOUT_SECONDS
+    drift: DriftRules | None = None
+    account: str | None = None
 
 
 def branch_slug(branch: str) -> str:
@@ -154,6 +157,8 @@ def _stacks_of(
                 watch=environment.watch,
                 aws=environment.aws,
                 timeout_seconds=environment.timeout_seconds,
+                drift=environment.drift,
+                account=environment.account,
             )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tfops import __version__, checks, hcl, schema, syntax, versions
+from tfops import __version__, checks, config_drift, drift_rules, hcl, schema, syntax, versions
 from tfops import config as config_values
 from tfops.config import Config, parse_config
 from tfops.dsse import public_key
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
 
 CONFIG_NAME = "tfops.hcl"
+_PARSERS = (config_values, config_drift, drift_rules, checks, schema, hcl, syntax, versions)
 
 
 def read_configuration(tree: Tree, revision: str, caller: Caller) -> Config:
@@ -59,7 +60,7 @@ def remembered_config(data: bytes, cache: Path) -> Config:
 
 def _parser_version() -> str:
     """Changes with every change of the code that reads configurations, so that no memory outlives its meaning."""
-    sources = (Path(module.__file__ or "") for module in (config_values, checks, schema, hcl, syntax, versions))
+    sources = (Path(module.__file__ or "") for module in _PARSERS)
     stamps = [str(source.stat().st_mtime_ns) for source in sources]
     return hashlib.sha256(" ".join([__version__, *stamps]).encode()).hexdigest()[:12]
 

@@ -110,9 +110,7 @@ _PLANNED = (0, 2)
 _DRIFT, _DIAGNOSTIC = b"resource_drift", b"diagnostic"
 
 
-def _run_plan(
-    session: Session, work: Workplace, *, lock: bool, refresh_only: bool = False
-) -> "tuple[Ended, _Seen]":
+def _run_plan(session: Session, work: Workplace, *, lock: bool, refresh_only: bool = False) -> "tuple[Ended, _Seen]":
     stack, start, seen = work.surveyed.id, time.monotonic(), _Seen()
     arguments = plan_argv(
         out=work.plan_file, var_files=work.surveyed.stack.var_files, lock=lock, refresh_only=refresh_only

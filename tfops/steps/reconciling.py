@@ -209,8 +209,7 @@ def _refuse_other_changes(stack: StackRun, planned: Planned, approved: set[tuple
         return
     different = sorted({address for address, _ in fresh ^ approved})
     raise RefusedError(
-        f"{stack.id}: planned again, it would not do what {what}; different: "
-        + ", ".join(different),
+        f"{stack.id}: planned again, it would not do what {what}; different: " + ", ".join(different),
         code="plan.differs",
         hint=f"reality changed since that plan. Look at a new one: tfops plan {stack.id}",
         stack=stack.id,

@@ -1,5 +1,6 @@
 """Bringing a drifted stack back to what was applied last, as far as the rules allow: the road of sync, at its head."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfops.attestation import Purpose
@@ -22,7 +23,7 @@ class Ruling:
     waiting: tuple[str, ...] = ()
 
 
-def rule_on(scanned: Scanned, planned: Planned, rules: DriftRules, suppressed: dict[str, str]) -> Ruling:
+def rule_on(scanned: Scanned, planned: Planned, rules: DriftRules, suppressed: Mapping[str, str]) -> Ruling:
     """The rules of `drift {}` and, beside them, the gate: neither replaces the other."""
     assert scanned.base is not None  # noqa: S101
     tags = {tag.value for tag in (*scanned.applied.tags, *scanned.drift.tags) if tag not in UNDEPLOYED}

@@ -8,7 +8,8 @@ import msgspec
 
 from tfops.audit import Event
 from tfops.errors import UsageError
-from tfops.incidents import STACK_ITSELF, Acknowledgement, Incident, acknowledge as acknowledged
+from tfops.incidents import STACK_ITSELF, Acknowledgement, Incident
+from tfops.incidents import acknowledge as acknowledged
 from tfops.scan_record import ScanRecord
 from tfops.stacks import discover
 from tfops.steps import audit
