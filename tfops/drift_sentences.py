@@ -61,11 +61,16 @@ def own_cause(tags: Iterable[Tag]) -> str:
 
 def sentence(stack: str, drift: Drift) -> str:
     """The one sentence a tired person needs: what moved, what applying would do, what to do."""
+    return f"{stack}: {summary(drift)}{_advice(stack, drift)}"
+
+
+def summary(drift: Drift) -> str:
+    """What moved, without advice."""
     if not drift.tags:
-        return f"{stack}: in sync"
+        return "in sync"
     parts = [_STACK_WORDS[tag] for tag in drift.own if tag in _STACK_WORDS]
     parts += [_counted(words, group) for words, group in _groups(drift.resources)]
-    return f"{stack}: {'; '.join(parts)}{_advice(stack, drift)}"
+    return "; ".join(parts)
 
 
 def _groups(resources: Iterable[Found]) -> list[tuple[str, list[Found]]]:
@@ -80,7 +85,7 @@ def _counted(words: str, group: Sequence[Found]) -> str:
     if len(group) == 1:
         return f"{group[0].address} {words}"
     plural = words.replace("was ", "were ", 1).replace("is ", "are ", 1).replace("has ", "have ", 1)
-    plural = plural.replace("waits ", "wait ", 1).replace("changes its", "change their", 1)
+    plural = plural.replace("waits ", "wait ", 1).replace("changes its", "change their", 1).replace(" means ", " mean ")
     return f"{len(group)} resources {plural}"
 
 

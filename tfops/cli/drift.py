@@ -200,7 +200,8 @@ def _text(found: Drifts) -> object:
     started = f"Terraform was started {plural(runs, 'time')}" if runs else "no Terraform was started"
     later = f"; {plural(len(found.timetable.later), 'stack')} not due yet" if found.timetable.later else ""
     verdicts = counted(stack.verdict for stack in found.stacks)
-    return lines(table, Text(""), *parts, Text(f"{found.revision}: {verdicts}{later}; {started}"))
+    head = (table, Text("")) if found.stacks else ()
+    return lines(*head, *parts, Text(f"{found.revision}: {verdicts}{later}; {started}"))
 
 
 def _open_since(stack: StackDrift) -> datetime | None:
@@ -236,6 +237,8 @@ def _pending_words(stack: StackDrift) -> str:
     assert pending is not None  # noqa: S101
     if pending.problem:
         return f"cannot be planned: {pending.problem}"
+    if not any(pending.summary.values()):
+        return "is not applied yet; it would change nothing"
     return f"is not applied yet: {counts(pending.summary)}"
 
 

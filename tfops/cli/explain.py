@@ -1,12 +1,15 @@
 """`tfops explain`."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from tfops.cli.options import Setting, output_options
 from tfops.cli.output import Result
+from tfops.drift import Found
+from tfops.drift_sentences import summary
 from tfops.errors import Exit, UsageError
 from tfops.report.plan_text import render_text
 from tfops.workflows.explain import Explanation
@@ -14,12 +17,16 @@ from tfops.workflows.explain import Explanation
 
 @click.command("explain")
 @click.argument("file", metavar="PLAN.json|-")
+@click.option("--context", metavar="FILE", help="What the plan cannot know, as JSON: inputs_changed, serial, …")
 @output_options
-def command(setting: Setting, file: str) -> Exit:
-    """Explain any `terraform show -json` document, from any tool: counts and dangers. Secrets stay hidden."""
+def command(setting: Setting, file: str, context: str | None) -> Exit:
+    """Explain any `terraform show -json` document, from any tool: counts, dangers, drift. Secrets stay hidden."""
+    from tfops.drift import Context
+    from tfops.drift_context import read_context
     from tfops.workflows.explain import explain
 
-    explained = explain(_read(file), file)
+    known = read_context(_read(context), context) if context else Context()
+    explained = explain(_read(file), file, known)
     setting.screen.show(
         Result(
             command="explain",
@@ -50,6 +57,9 @@ def _entry(explained: Explanation) -> dict[str, object]:
         "format_version": plan.format_version,
         "terraform_version": plan.terraform_version,
         "summary": explained.summary,
+        "verdict": explained.drift.verdict,
+        "tags": explained.drift.tags,
+        "sentence": summary(explained.drift),
         "notes": explained.notes,
         "errored": plan.errored,
         "complete": plan.complete,
@@ -58,22 +68,38 @@ def _entry(explained: Explanation) -> dict[str, object]:
             {"kind": danger.kind, "address": danger.address, "sentence": danger.sentence}
             for danger in explained.dangers
         ],
-        "resources": [
-            {
-                "address": entry.address,
-                "previous_address": entry.previous_address if entry.moved else None,
-                "deposed": entry.deposed,
-                "action": entry.action,
-                "actions": entry.change.actions,
-                "imported": entry.imported,
-            }
-            for entry in explained.resources
-        ],
+        "resources": list(_resources(explained)),
     }
+
+
+def _resources(explained: Explanation) -> Iterator[dict[str, object]]:
+    """Whatever something happens to, and what drifted without any consequence."""
+    found = {item.address: item for item in explained.drift.resources}
+    for entry in explained.resources:
+        yield {
+            "address": entry.address,
+            "previous_address": entry.previous_address if entry.moved else None,
+            "deposed": entry.deposed,
+            "action": entry.action,
+            "actions": entry.change.actions,
+            "imported": entry.imported,
+            **_drift(found.get(entry.address)),
+        }
+    for address in found.keys() - {entry.address for entry in explained.resources}:
+        yield {"address": address, "action": "no-op", "actions": (), **_drift(found[address])}
+
+
+def _drift(found: Found | None) -> dict[str, object]:
+    return {"tags": found.tags if found else (), "attributes": found.attributes if found else ()}
 
 
 def _text(explained: Explanation) -> object:
     from rich.text import Text
 
-    notes = "".join(f"note: {note}\n" for note in explained.notes)
-    return Text(notes + render_text(explained.redacted))
+    from tfops.report.drift_text import objects, verdict_style
+    from tfops.report.tables import lines
+
+    drift = explained.drift
+    notes = [Text(f"note: {note}", "dim") for note in explained.notes]
+    verdict = Text(f"{drift.verdict.value}: {summary(drift)}", verdict_style(drift.verdict.value))
+    return lines(*notes, Text(render_text(explained.redacted)), verdict, *objects(drift.resources))

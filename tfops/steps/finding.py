@@ -11,12 +11,12 @@ from tfops.assessment import Assessment, sightings
 from tfops.attestation import Purpose
 from tfops.changes import has_work
 from tfops.deployment import Result
-from tfops.drift import FAILURES, Tag
+from tfops.drift import FAILURES, UNDEPLOYED, Drift, Tag
 from tfops.errors import TfopsError
 from tfops.incidents import Scan, Tracked, track
 from tfops.notification import Event, Kind, drift_events
 from tfops.scan_record import ScanRecord, counted
-from tfops.steps.memory import keep_closed, recall, remember
+from tfops.steps.memory import keep_closed, remember
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import Planned, sign_plan
 from tfops.steps.scanning import Scanned, Target
@@ -148,6 +148,24 @@ def failed(target: Target, error: TfopsError, *, on: datetime, seconds: float) -
         says=False,
         scan=Scan(stack=target.stack.id, on=on, sightings=(), can_close=False),
         reason=str(error),
+    )
+
+
+def remedied(target: Target, drift: Drift, *, on: datetime, known: ScanRecord | None) -> Finding:
+    """The finding after a remediation: what it undid is over, and what waits to be deployed still waits."""
+    left = tuple(tag.value for tag in drift.tags if tag in UNDEPLOYED)
+    addresses = frozenset(one.address for one in known.incidents) if known else frozenset()
+    return Finding(
+        target=target,
+        on=on,
+        seconds=known.duration_seconds if known else 0.0,
+        verdict=left[0] if left else Tag.IN_SYNC.value,
+        tags=left,
+        result="ok",
+        says=True,
+        scan=Scan(stack=target.stack.id, on=on, sightings=(), can_close=True, known_addresses=addresses),
+        revision=known.revision if known else None,
+        newest=known.newest if known else None,
     )
 
 

@@ -166,7 +166,7 @@ def _refuse_unfinished(session: Session, stack: str, head: Deployment, state: Sn
 
 def _beside(session: Session, target: Target, newest: Fingerprint | None, scanned: Scanned) -> Scanned:
     """The same with the branch's head beside it: what both plans would change is not the code's doing."""
-    assert scanned.base is not None and scanned.seen is not None  # noqa: S101, PT018
+    assert scanned.base is not None and scanned.seen is not None  # noqa: S101
     revision = str(session.revision)
     try:
         newer = _look_at_head(session, target, scanned.seen)

@@ -20,7 +20,7 @@ from tfops.scan_record import ScanRecord, reading
 from tfops.stacks import discover
 from tfops.steps.alerting import deliver
 from tfops.steps.due import Timetable, timetable
-from tfops.steps.finding import Finding, failed, found, is_throttled, keep, prove, remediable
+from tfops.steps.finding import Finding, failed, found, is_throttled, keep, prove, remediable, remedied
 from tfops.steps.memory import recall
 from tfops.steps.opening import Session, now
 from tfops.steps.outcome import Options, Outcome
@@ -193,7 +193,7 @@ def _scanned(session: Session, target: Target, request: Request, started_on: dat
     kept = keep(session, finding)
     line = _line(target, scanned, assessment, finding)
     line = replace(line, planned=planned, record=kept.record, tracked=kept.tracked, events=kept.events)
-    return _remediated(line, scanned, rules) if request.remediate else line
+    return _remediated(session, target, line, scanned, rules) if request.remediate else line
 
 
 def _line(target: Target, scanned: Scanned, assessment: Assessment, finding: Finding) -> StackDrift:
@@ -247,7 +247,7 @@ def _unknown(session: Session, target: Target, error: TfopsError, started_on: da
     return replace(line, record=kept.record, tracked=kept.tracked, events=kept.events)
 
 
-def _remediated(line: StackDrift, scanned: Scanned, rules: DriftRules) -> StackDrift:
+def _remediated(session: Session, target: Target, line: StackDrift, scanned: Scanned, rules: DriftRules) -> StackDrift:
     """Bring it back, if there is anything to bring back, the rules allow it and the gate is open."""
     if scanned.base is None or line.planned is None:
         return line
@@ -271,15 +271,18 @@ def _remediated(line: StackDrift, scanned: Scanned, rules: DriftRules) -> StackD
     done = Remediation(
         outcome=synced.outcome.value, reasons=synced.reasons, deployment=synced.deployment, plan_id=synced.plan_id
     )
-    is_back = synced.outcome in (Outcome.APPLIED, Outcome.CONVERGED)
-    return replace(
+    line = replace(
         line,
         remediation=done,
-        exit_code=Exit.OK if is_back else synced.exit_code,
         problems=(*line.problems, *synced.problems),
         terraform_runs=line.terraform_runs + synced.terraform_runs,
-        events=(*line.events, _event(line, Kind.REMEDIATION_APPLIED, done)) if is_back else line.events,
     )
+    if synced.outcome not in (Outcome.APPLIED, Outcome.CONVERGED):
+        return replace(line, exit_code=synced.exit_code)
+    kept = keep(session, remedied(target, line.drift, on=now(), known=line.record))
+    left = Exit.CHANGES if kept.record.tags else Exit.OK
+    events = (*line.events, *kept.events, _event(line, Kind.REMEDIATION_APPLIED, done))
+    return replace(line, exit_code=left, record=kept.record, tracked=kept.tracked, events=events)
 
 
 def _event(line: StackDrift, kind: Kind, done: Remediation) -> Event:

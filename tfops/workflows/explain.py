@@ -7,7 +7,9 @@ from typing import Any
 from tfops.changes import Plan, ResourceChange, plan_of, summarize
 from tfops.dangers import Danger, dangers_of
 from tfops.documents import read_document
+from tfops.drift import Context, Drift, classify
 from tfops.redaction import redact
+from tfops.wiring import wiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,7 @@ class Explanation:
     redacted: Mapping[str, Any]
     summary: Mapping[str, int]
     dangers: tuple[Danger, ...]
+    drift: Drift
     notes: tuple[str, ...]
 
     @property
@@ -31,9 +34,13 @@ class Explanation:
         )
 
 
-def explain(data: bytes, name: str) -> Explanation:
-    """Explain one document; raises UsageError saying what it is, where it is no plan."""
+def explain(data: bytes, name: str, context: Context) -> Explanation:
+    """Explain one document; raises UsageError saying what it is, where it is no plan.
+
+    What drifted is judged by the values as they are; what is returned holds none that a mask or a name conceals.
+    """
     document = read_document(data, name)
+    drift = classify(plan_of(document.content), wiring(document.content), context)
     redacted = redact(document.content)
     plan = plan_of(redacted)
     return Explanation(
@@ -42,5 +49,6 @@ def explain(data: bytes, name: str) -> Explanation:
         redacted=redacted,
         summary=summarize(plan).as_json(),
         dangers=dangers_of(plan),
-        notes=document.notes,
+        drift=drift,
+        notes=(*document.notes, *drift.notes),
     )
