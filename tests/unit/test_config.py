@@ -183,7 +183,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines():
             inside("  zzz = 1"),
             "unknown_key",
             'tfops.hcl:4: environment "prod": "zzz" is not a known key',
-            "known here: after, approval, aws, backend_config, branch",
+            "known here: account, after, approval, aws, backend_config, branch",
         ),
         (
             inside("  protect { max_destroy = 0 }"),
@@ -369,7 +369,7 @@ def test_a_fault_names_line_block_and_key_and_says_what_to_do(text, code, messag
     assert hint in found.hint
 
 
-@pytest.mark.parametrize("key", ["protect", "drift", "ttl", "prune", "keep"])
+@pytest.mark.parametrize("key", ["protect", "ttl", "prune", "keep"])
 def test_a_key_that_this_version_does_not_enforce_is_refused_in_either_form(key):
     for text in (f"  {key} = 1", f"  {key} {{ x = 1 }}"):
         assert problem(inside(text)).code == "config.not_enforced"
