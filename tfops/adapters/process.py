@@ -6,6 +6,7 @@ output goes to files, the session is its own, SIGINT is sent once, and then it i
 
 import contextlib
 import os
+import select
 import signal
 import subprocess  # the only module that imports it
 import sys
@@ -124,17 +125,45 @@ def _wait(
     on_wait: Callable[[], None],
 ) -> bool:
     stopped, patience = False, time.monotonic()
-    while True:
+    with _ending(child) as has_ended:
+        while not has_ended(POLL_SECONDS):
+            tick()
+            stopped, patience = _ask(child, stop, stopped, patience, on_wait)
+    return stopped
+
+
+def _ask(
+    child: "subprocess.Popen[bytes]", stop: Stop, stopped: bool, patience: float, on_wait: Callable[[], None]
+) -> tuple[bool, float]:
+    """Ask the program to stop, once; and say so again and again while it takes its time."""
+    if stop.is_set() and not stopped:
+        child.send_signal(signal.SIGINT)
+        return True, time.monotonic()
+    if stopped and time.monotonic() - patience > PATIENCE_SECONDS:
+        on_wait()
+        return stopped, time.monotonic()
+    return stopped, patience
+
+
+@contextlib.contextmanager
+def _ending(child: "subprocess.Popen[bytes]") -> Iterator[Callable[[float], bool]]:
+    """Says whether the program has ended, after so many seconds at most. Linux tells us; elsewhere we have to look."""
+
+    def looked_for(seconds: float) -> bool:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(POLL_SECONDS)
-            return stopped
-        tick()
-        if stop.is_set() and not stopped:
-            stopped, patience = True, time.monotonic()
-            child.send_signal(signal.SIGINT)
-        if stopped and time.monotonic() - patience > PATIENCE_SECONDS:
-            patience = time.monotonic()
-            on_wait()
+            child.wait(seconds)
+        return child.returncode is not None
+
+    if not hasattr(os, "pidfd_open"):
+        yield looked_for
+        return
+    descriptor = os.pidfd_open(child.pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        yield lambda seconds: bool(poll.poll(seconds * 1000)) and child.wait() is not None
+    finally:
+        os.close(descriptor)
 
 
 def _code(code: int) -> int:
