@@ -42,7 +42,6 @@ _STACK_WORDS = {
     Tag.OUTPUT_ONLY: "only outputs would change",
     Tag.PENDING: "it was never deployed",
 }
-_REVERTIBLE = frozenset({Tag.MODIFIED, Tag.DELETED, Tag.CASCADE, Tag.TAINTED, Tag.EXTERNAL_INPUT, Tag.PROVIDER_FLOAT})
 
 
 def cause(found: Found) -> str:
@@ -91,20 +90,35 @@ def _counted(words: str, group: Sequence[Found]) -> str:
 
 def _advice(stack: str, drift: Drift) -> str:
     tags = set(drift.tags)
-    if tags & {Tag.STATE_LINEAGE_CHANGED, Tag.STATE_SERIAL_REGRESSED, Tag.SUSPECT_STATE_REGRESSION}:
-        return f'; restore the state, or if it is meant: tfops recover {stack} --adopt-state --reason "…"'
-    if tags & {Tag.UNKNOWN, Tag.ERROR, Tag.INCOMPLETE}:
-        return "; the next scan looks again"
-    if Tag.CONFLICT in tags:
-        return "; decide which is right: make the code say it, or undo the edit"
-    if Tag.MODIFIED in tags:
-        return f"; applying would revert that: tfops drift --remediate {stack}, or commit the change"
-    if Tag.DELETED in tags:
-        return f"; applying would create it anew: tfops drift --remediate {stack}, or take it out of the code"
-    if tags & _REVERTIBLE:
-        return f"; applying would follow: tfops drift --remediate {stack}"
-    if tags & {Tag.STATE_CHANGED_OUTSIDE, Tag.ABSORBED_BY_STATE}:
-        return f"; see what they did, then: tfops sync {stack} --replan"
-    if tags & {Tag.PENDING, Tag.MOVED, Tag.IMPORT, Tag.FORGET, Tag.OUTPUT_ONLY, Tag.MARKS_ONLY}:
-        return f"; next: tfops sync {stack}"
-    return ""
+    advice = next((words for meant, words in _ADVICE if tags & meant), "")
+    return advice.format(stack=stack)
+
+
+_ADVICE = (
+    (
+        {Tag.STATE_LINEAGE_CHANGED, Tag.STATE_SERIAL_REGRESSED, Tag.SUSPECT_STATE_REGRESSION},
+        '; restore the state, or if it is meant: tfops recover {stack} --adopt-state --reason "…"',
+    ),
+    ({Tag.UNKNOWN, Tag.ERROR, Tag.INCOMPLETE}, "; the next scan looks again"),
+    ({Tag.CONFLICT}, "; decide which is right: make the code say it, or undo the edit"),
+    (
+        {Tag.MODIFIED},
+        "; applying would revert that: tfops drift --remediate {stack}, or commit the change",
+    ),
+    (
+        {Tag.DELETED},
+        "; applying would create it anew: tfops drift --remediate {stack}, or take it out of the code",
+    ),
+    (
+        {Tag.CASCADE, Tag.TAINTED, Tag.EXTERNAL_INPUT, Tag.PROVIDER_FLOAT},
+        "; applying would follow: tfops drift --remediate {stack}",
+    ),
+    (
+        {Tag.STATE_CHANGED_OUTSIDE, Tag.ABSORBED_BY_STATE},
+        "; see what they did, then: tfops sync {stack} --replan",
+    ),
+    (
+        {Tag.PENDING, Tag.MOVED, Tag.IMPORT, Tag.FORGET, Tag.OUTPUT_ONLY, Tag.MARKS_ONLY},
+        "; next: tfops sync {stack}",
+    ),
+)

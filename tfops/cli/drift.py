@@ -212,7 +212,10 @@ def _open_since(stack: StackDrift) -> datetime | None:
 def _details(stack: StackDrift, objects: Any) -> list[Any]:
     from rich.text import Text
 
-    shown = list(objects(stack.drift.resources))
+    from tfops.changes import plan_of
+
+    redacted = plan_of(stack.judged.redacted) if stack.judged else None
+    shown = list(objects(stack.drift.resources, redacted))
     if stack.pending:
         shown.append(Text(f"  {stack.pending.revision} {_pending_words(stack)}", "yellow"))
     shown += [Text(f"  ignored by drift rule {rule!r}: {address}", "dim") for address, rule in stack.suppressed.items()]
@@ -222,7 +225,7 @@ def _details(stack: StackDrift, objects: Any) -> list[Any]:
             Text(f"  closed: {one.address or 'the stack itself'}, {(one.closed_as or '').replace('_', ' ')}", "green")
             for one in stack.tracked.closed
         ]
-    if stack.plan_id:
+    if stack.plan_id and not stack.remediation:
         shown.append(Text(f"  the plan that would bring it back: tfops inspect {stack.plan_id[:12]}", "cyan"))
     if stack.remediation:
         why = f": {'; '.join(stack.remediation.reasons)}" if stack.remediation.reasons else ""
@@ -253,7 +256,7 @@ def _acknowledge(
         raise UsageError(
             "--ack needs --reason and --until: nobody may look away without saying why and for how long",
             code="usage.ack",
-            hint=f'tfops drift --ack {address} --reason "…" --until {date.today() + timedelta(days=14)}',  # noqa: DTZ011
+            hint=f'tfops drift --ack {address} --reason "…" --until {date.today() + timedelta(days=14)}',
         )
     stack, incident = acknowledge(session, stacks, address, reason=reason, until=_end_of(until))
     setting.screen.show(

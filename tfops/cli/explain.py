@@ -102,4 +102,4 @@ def _text(explained: Explanation) -> object:
     drift = explained.drift
     notes = [Text(f"note: {note}", "dim") for note in explained.notes]
     verdict = Text(f"{drift.verdict.value}: {summary(drift)}", verdict_style(drift.verdict.value))
-    return lines(*notes, Text(render_text(explained.redacted)), verdict, *objects(drift.resources))
+    return lines(*notes, Text(render_text(explained.redacted)), verdict, *objects(drift.resources, explained.plan))

@@ -61,6 +61,7 @@ def _deployment(deployment: Deployment) -> dict[str, object]:
         "plan_id": record.plan_id,
         "requested_plan": record.given_plan_id,
         "result": record.result,
+        "purpose": record.purpose,
         "reason": record.reason,
         "serial_before": record.serial_before,
         "serial_after": record.state.serial,

@@ -6,9 +6,11 @@ from datetime import datetime
 from rich.console import RenderableType
 from rich.text import Text
 
+from tfops.changes import Plan
 from tfops.drift import QUIET, Found, Tag
 from tfops.drift_sentences import cause
 from tfops.report.neutral import neutral
+from tfops.report.plan_text import three_sides
 from tfops.report.tables import OUTCOME_STYLE, plural, table
 from tfops.three_way import Word
 
@@ -46,8 +48,11 @@ def verdict_table(rows: Iterable[tuple[str, str, datetime | None, datetime, str]
     return found
 
 
-def objects(resources: Iterable[Found]) -> Iterator[Text]:
-    """Each object that is not in sync: what happened to it, and to which of its attributes."""
+def objects(resources: Iterable[Found], plan: Plan | None = None) -> Iterator[Text]:
+    """Each object that is not in sync: what happened to it, and what each attribute was, is and would become.
+
+    `plan` is redacted; without one only the names of attributes are shown.
+    """
     for found in resources:
         text = Text("  ")
         text.append(neutral(found.address), "bold" if set(found.tags) - QUIET else "dim")
@@ -56,7 +61,13 @@ def objects(resources: Iterable[Found]) -> Iterator[Text]:
         yield text
         for item in found.attributes:
             if item.verdict in _WORD_STYLE:
-                yield Text(f"      {neutral(item.path)}: {item.verdict.value}", _WORD_STYLE[item.verdict])
+                line = f"      {neutral(item.path)}: {item.verdict.value}{_values(plan, found.address, item.path)}"
+                yield Text(line, _WORD_STYLE[item.verdict])
+
+
+def _values(plan: Plan | None, address: str, attribute: str) -> str:
+    sides = three_sides(plan, address, attribute) if plan else None
+    return "" if sides is None else f"; was {sides[0]}, is {sides[1]}, would become {sides[2]}"
 
 
 def counted(verdicts: Iterable[str]) -> str:

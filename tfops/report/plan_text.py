@@ -151,6 +151,27 @@ def drift_lines(plan: Plan) -> list[str]:
     return [line.removeprefix("  ") for line in _drift_lines(plan)]
 
 
+def three_sides(plan: Plan, address: str, attribute: str) -> tuple[str, str, str] | None:
+    """What a drifted attribute was in the state, is in reality, and would become; of a redacted plan.
+
+    None where the plan does not say. In a refresh-only plan nobody knows what it would become.
+    """
+    drifted = next((entry for entry in plan.resource_drift if entry.address == address), None)
+    if drifted is None:
+        return None
+    planned = next((e for e in plan.resource_changes if e.address == address and e.deposed is None), None)
+    was = _side(drifted.change.before, False, drifted.change.before_sensitive, attribute)
+    real = _side(drifted.change.after, False, drifted.change.after_sensitive, attribute)
+    if planned is None:
+        return was, real, _UNKNOWN
+    change = planned.change
+    return was, real, _side(change.after, change.after_unknown, change.after_sensitive, attribute)
+
+
+def _side(value: object, unknown: object, mask: object, attribute: str) -> str:
+    return _cut(_shown(_at(value, attribute), submask(unknown, attribute), submask(mask, attribute)))
+
+
 def _signed(entry: ResourceChange) -> str:
     if entry.action is not Action.NO_OP:
         sign = "+/-" if entry.change.actions[:1] == ("create",) and _replaces(entry) else _SIGNS[entry.action]

@@ -43,7 +43,7 @@ class Timetable:
         )
 
     def overdue(self, at: datetime) -> tuple[Problem, ...]:
-        """A problem for each stack of which nothing was said for too long, and that this run does not look at either."""
+        """A problem for each stack of which nothing was said for too long, and that this run does not reach either."""
         return tuple(_overdue(item, at) for item in self.later if _is_overdue(item, at))
 
 

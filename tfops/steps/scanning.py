@@ -13,7 +13,7 @@ from tfops.steps.errored import refuse_errored
 from tfops.steps.kept import kept_inputs
 from tfops.steps.lifecycle import ignored
 from tfops.steps.opening import Session
-from tfops.steps.planning import Looked, change_refs, look_plan
+from tfops.steps.planning import Looked, Planned, change_refs, look_plan
 from tfops.steps.state import Snapshot
 from tfops.steps.survey import fingerprint_of
 from tfops.steps.surveyed import Surveyed
@@ -79,6 +79,8 @@ class Scanned:
     base: Base | None = None
     seen: Seen | None = None
     pending: Pending | None = None
+    judged: Planned | None = None
+    """The plan that `drift` speaks of; None where it found nothing to read."""
     runs: int = 0
     reasons: tuple[str, ...] = ()
 
@@ -95,7 +97,7 @@ def scan(session: Session, target: Target) -> Scanned:
     seen = _look(base.session, base.surveyed, "drift")
     _refuse_unfinished(session, stack.id, head, seen.state)
     applied = _judged(seen, _context(base, seen))
-    scanned = Scanned(drift=applied, applied=applied, base=base, seen=seen, runs=seen.runs)
+    scanned = Scanned(drift=applied, applied=applied, base=base, seen=seen, judged=seen.looked.planned, runs=seen.runs)
     if newest is not None and newest.digest == base.head.record.fingerprint:
         return scanned
     return _beside(session, target, newest, scanned)
@@ -180,6 +182,7 @@ def _beside(session: Session, target: Target, newest: Fingerprint | None, scanne
     return replace(
         scanned,
         drift=_with_failure(drift, scanned.seen),
+        judged=planned,
         pending=Pending(revision=revision, summary=planned.summary.as_json() if planned else {}),
         runs=scanned.runs + newer.runs,
     )

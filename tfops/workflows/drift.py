@@ -68,6 +68,7 @@ class StackDrift:
     exit_code: Exit
     scanned_on: datetime
     planned: Planned | None = None
+    judged: Planned | None = None
     plan_id: str | None = None
     change_digest: str | None = None
     reasons: tuple[str, ...] = ()
@@ -163,10 +164,7 @@ def _one(session: Session, target: Target, request: Request) -> StackDrift:
     """Scan one stack; whatever goes wrong is its verdict, and nobody else's."""
     stack, begun, started_on = target.stack, time.monotonic(), now()
     try:
-        if session.caller.stop.is_set():
-            raise InterruptedRunError(
-                f"{stack.id}: stopped before it was scanned", code="run.interrupted", hint="run it again"
-            )
+        _refuse_stopped(session, stack.id)
         line = _scanned(session, target, request, started_on, begun)
     except TfopsError as error:
         line = _unknown(session, target, error, started_on, time.monotonic() - begun)
@@ -177,6 +175,11 @@ def _one(session: Session, target: Target, request: Request) -> StackDrift:
         line = _unknown(session, target, bug, started_on, time.monotonic() - begun)
     session.say(stack.id, line.verdict)
     return line
+
+
+def _refuse_stopped(session: Session, stack: str) -> None:
+    if session.caller.stop.is_set():
+        raise InterruptedRunError(f"{stack}: stopped before its scan", code="run.interrupted", hint="run it again")
 
 
 def _scanned(session: Session, target: Target, request: Request, started_on: datetime, begun: float) -> StackDrift:
@@ -212,6 +215,7 @@ def _line(target: Target, scanned: Scanned, assessment: Assessment, finding: Fin
         change_digest=evidence.change_digest if evidence else None,
         reasons=(*scanned.reasons, *((str(failure),) if failure else ())),
         pending=scanned.pending,
+        judged=scanned.judged,
         suppressed=assessment.suppressed,
         terraform_runs=scanned.runs,
         problems=_problems(target, failure),
