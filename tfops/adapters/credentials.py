@@ -137,7 +137,7 @@ def client(
     if anonymous:
         config = config.merge(Config(signature_version=UNSIGNED))
     make: Any = session(environ, region=region, fallback=fallback).client
-    return make(service, endpoint_url=_endpoint(service, environ), config=config)
+    return make(service, endpoint_url=endpoint(service, environ), config=config)
 
 
 def session(
@@ -179,7 +179,7 @@ def _look_for_credentials_in(environ: Mapping[str, str], core: "Session", region
             client_creator=partial(
                 core.create_client,
                 region_name=region or _STS_REGIONS["aws"],
-                endpoint_url=_endpoint("sts", environ),
+                endpoint_url=endpoint("sts", environ),
             ),
             profile_name=profile,
             disable_env_vars=True,
@@ -191,7 +191,8 @@ def _look_for_credentials_in(environ: Mapping[str, str], core: "Session", region
         chain[:] = [provider for provider in chain if provider.METHOD != "iam-role"]
 
 
-def _endpoint(service: str, environ: Mapping[str, str]) -> str | None:
+def endpoint(service: str, environ: Mapping[str, str]) -> str | None:
+    """Where a service is asked instead of at AWS, as AWS's own variables say it."""
     return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or None
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,17 @@ def left_running(run_id: str, *, programs: frozenset[str]) -> tuple[list[int], l
     marked = [pid for pid in _pids() if pid != os.getpid() and mark in _read(pid, "environ").split(b"\0")]
     terraforms = [pid for pid in marked if _is_one_of(pid, programs)]
     return terraforms, [pid for pid in marked if pid not in terraforms and os.getsid(0) != _session(pid)]
+
+
+def end_left_behind(run_id: str, *, programs: frozenset[str], say: Callable[[str], None]) -> bool:
+    """Whether no Terraform of a dead run is at work here any more; then what runs on without it is ended, and said."""
+    terraforms, others = left_running(run_id, programs=programs)
+    if terraforms:
+        return False
+    if others:
+        say(f"ending {len(others)} processes that dead run {run_id} left behind")
+        end_processes(others)
+    return True
 
 
 def end_processes(pids: list[int]) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tfops.adapters.s3_faults import Words, code_of, status_of
+from tfops.adapters.credentials import code_of
+from tfops.adapters.s3_faults import Words, status_of
 from tfops.adapters.s3_session import BucketPlace, Patience, s3_client
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tfops.adapters.credentials import code_of
 from tfops.adapters.s3_session import BucketPlace
 from tfops.errors import FailedError, TfopsError
 
@@ -108,12 +109,6 @@ class Words:
 
     def _error(self, name: str, message: str, hint: str) -> TfopsError:
         return FailedError(message, code=f"{self.code}.{name}", hint=hint)
-
-
-def code_of(error: Exception) -> str:
-    """The code in S3's answer, or nothing."""
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
 
 
 def status_of(error: Exception) -> int:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tfops.adapters.credentials import endpoint
+
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
@@ -58,11 +60,7 @@ def s3_client(place: BucketPlace, environ: Mapping[str, str], patience: Patience
         s3={"addressing_style": "path" if place.use_path_style else "auto"},
         max_pool_connections=16,
     )
-    return session.client("s3", endpoint_url=place.endpoint or _endpoint(environ, "S3"), config=config)
-
-
-def _endpoint(environ: Mapping[str, str], service: str) -> str | None:
-    return environ.get(f"AWS_ENDPOINT_URL_{service}") or environ.get("AWS_ENDPOINT_URL")
+    return session.client("s3", endpoint_url=place.endpoint or endpoint("s3", environ), config=config)
 
 
 def _assumed(session: Any, role: AssumedRole, environ: Mapping[str, str]) -> Any:
@@ -76,7 +74,7 @@ def _assumed(session: Any, role: AssumedRole, environ: Mapping[str, str]) -> Any
         extra["ExternalId"] = role.external_id
 
     def client(*arguments: Any, **options: Any) -> Any:
-        return session._session.create_client(*arguments, endpoint_url=_endpoint(environ, "STS"), **options)
+        return session._session.create_client(*arguments, endpoint_url=endpoint("sts", environ), **options)
 
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=client, source_credentials=session.get_credentials(), role_arn=role.arn, extra_args=extra

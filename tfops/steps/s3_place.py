@@ -8,7 +8,7 @@ from functools import cached_property
 
 from tfops.adapters import lease as leases
 from tfops.adapters.credentials import store_denied_policy
-from tfops.adapters.hosts import end_processes, is_dead, left_running
+from tfops.adapters.hosts import end_left_behind, is_dead
 from tfops.adapters.objects_s3 import S3Objects
 from tfops.adapters.s3 import Bucket
 from tfops.adapters.s3_session import AssumedRole, BucketPlace
@@ -148,14 +148,10 @@ class S3Place:
 
 def _make_sure(run_id: str, wanted: Wanted) -> bool:
     """Whether nothing of a dead run's Terraform is left on this host; what runs on without it is ended."""
-    terraforms, others = left_running(run_id, programs=wanted.programs)
-    if terraforms:
+    is_over = end_left_behind(run_id, programs=wanted.programs, say=wanted.say)
+    if not is_over:
         time.sleep(POLL_SECONDS)
-        return False
-    if others:
-        wanted.say(f"ending {len(others)} processes that dead run {run_id} left behind")
-        end_processes(others)
-    return True
+    return is_over
 
 
 def _lock_view(stack: str, view: leases.LeaseView) -> LockView:

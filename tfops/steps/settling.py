@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 
 from tfops import dsse
-from tfops.adapters.hosts import end_processes, left_running
+from tfops.adapters.hosts import end_left_behind
 from tfops.changes import Action, Plan
 from tfops.deployment import Claim, Deployment, ResourceResult, Result, decode_deployment, resource_results
 from tfops.errors import TfopsError, VerificationError
@@ -94,10 +94,7 @@ def end_leftovers(session: Session, stack: str, unfinished: Unfinished) -> None:
     """End what a dead Terraform left running on this host: a provider would go on creating unseen."""
     if unfinished.run_id in ("", session.run_id):
         return
-    terraforms, others = left_running(unfinished.run_id, programs=session.programs)
-    if others and not terraforms:
-        session.say(stack, f"ending {len(others)} processes that dead run {unfinished.run_id} left behind")
-        end_processes(others)
+    end_left_behind(unfinished.run_id, programs=session.programs, say=lambda message: session.say(stack, message))
 
 
 def _close_claims(session: Session, work: Workplace, unfinished: Unfinished) -> None:
