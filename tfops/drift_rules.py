@@ -79,18 +79,26 @@ def unused(rules: Iterable[IgnoreRule], used: Collection[str]) -> tuple[IgnoreRu
 
 
 def may_remediate(tags: Collection[str], actions: Collection[str], allowed: Collection[str]) -> tuple[str, ...]:
-    """Why a stack with these tags and planned actions may not be brought back by itself; nothing where it may."""
+    """Why a stack with these tags and planned actions may not be brought back by itself; nothing where it may.
+
+    Only what is REMEDIABLE can be allowed: a state at fault, a conflict or a failed scan never is.
+    """
+    named = set(allowed) & set(REMEDIABLE)
     reasons = []
-    for tag in sorted(set(tags) - QUIET - set(allowed)):
+    for tag in sorted(set(tags) - QUIET - named):
         if tag in REMEDIABLE:
-            reasons.append(f'it is {tag}, and drift {{ remediate }} does not name "{tag}": add it, or decide by hand')
+            reasons.append(f"it is {tag}, {_unnamed(tag)}")
         else:
             reasons.append(f"it is {tag}, which is never brought back by itself: look at it first")
-    if _DESTRUCTIVE_ACTIONS & set(actions) and DESTROYING not in allowed:
-        reasons.append(f'it would destroy or forget something, and drift {{ remediate }} does not name "{DESTROYING}"')
-    if "replace" in actions and "replace" not in {*allowed, *tags}:
-        reasons.append('it would replace something, and drift { remediate } does not name "replace"')
+    if _DESTRUCTIVE_ACTIONS & set(actions) and DESTROYING not in named:
+        reasons.append(f"it would destroy or forget something, {_unnamed(DESTROYING)}")
+    if "replace" in actions and "replace" not in {*named, *tags}:
+        reasons.append(f"it would replace something, {_unnamed('replace')}")
     return tuple(reasons)
+
+
+def _unnamed(word: str) -> str:
+    return f'and drift {{ remediate }} does not name "{word}": add it, or decide by hand'
 
 
 def _means(rule: IgnoreRule, address: str, type_: str) -> bool:

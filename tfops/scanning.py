@@ -1,6 +1,7 @@
 """When a stack is to be scanned next, and which of those that are due come first. Pure: times come from outside."""
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,15 +34,10 @@ def due_on(candidate: Candidate, *, now: datetime) -> datetime:
     if last is None:
         return now
     if candidate.failures:
-        seconds = min(every, FIRST_RETRY_SECONDS * 2.0 ** min(candidate.failures, 30))
-        return last + timedelta(seconds=seconds)
-    since = (last - _EPOCH).total_seconds()
-    # A scan counts for the slot it is nearest to: one that came a little late must not be followed by one at once.
-    slot = int((since - _part(candidate.stack, "phase") * every) // every) + 1
-    jitter = JITTER * every * (2 * _part(candidate.stack, str(slot)) - 1)
-    due = _EPOCH + timedelta(seconds=(slot + _part(candidate.stack, "phase")) * every + jitter)
-    earliest, latest = last + timedelta(seconds=every / 2), last + timedelta(seconds=1.5 * every)
-    return min(max(due, earliest), latest)
+        wait = FIRST_RETRY_SECONDS * 2.0 ** min(candidate.failures, 30)
+        wait *= 1 + _jitter(candidate.stack, f"retry {candidate.failures}")
+        return last + timedelta(seconds=min(every, wait))
+    return max(_slot_behind(candidate.stack, every, last), last + timedelta(seconds=every / 2))
 
 
 def pick(candidates: Iterable[Candidate], *, now: datetime, shard: tuple[int, int] | None = None) -> list[str]:
@@ -81,6 +77,19 @@ def _urgency(candidate: Candidate, now: datetime) -> tuple[bool, bool, float, st
     overdue = float("inf") if last is None else (now - last).total_seconds() / candidate.every_seconds
     is_starving = overdue >= STARVING
     return not is_starving, not (candidate.had_drift and not is_starving), -overdue, candidate.stack
+
+
+def _slot_behind(stack: str, every: float, moment: datetime) -> datetime:
+    """The first slot of the stack after a moment. Jitter is the slot's own: one that came early does not come again."""
+    phase = _part(stack, "phase")
+    number = math.floor((moment - _EPOCH).total_seconds() / every - phase)
+    parts = (slot + phase + _jitter(stack, str(slot)) for slot in range(number, number + 3))
+    slots = (_EPOCH + timedelta(seconds=part * every) for part in parts)
+    return next(slot for slot in slots if slot > moment)
+
+
+def _jitter(stack: str, of: str) -> float:
+    return JITTER * (2 * _part(stack, of) - 1)
 
 
 def _part(stack: str, of: str) -> float:

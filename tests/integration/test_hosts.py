@@ -33,6 +33,8 @@ class Started:
         environ = {"PATH": os.environ["PATH"]} | ({RUN_VARIABLE: run} if run else {})
         found = subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, start_new_session=own_session)
         self._processes.append(found)
+        # For a moment a program that begins has neither arguments nor variables to be read.
+        wait_for(lambda: found.poll() is not None or Path(f"/proc/{found.pid}/environ").read_bytes())
         return found.pid
 
     def said(self, pid: int) -> None:
