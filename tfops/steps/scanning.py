@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from tfops.changes import Plan
 from tfops.deployment import Deployment
-from tfops.drift import FAILURES, Context, Drift, Tag, classify, ordered
+from tfops.drift import Context, Drift, Tag, classify, ordered
 from tfops.errors import FailedError, InterruptedRunError, TfopsError
 from tfops.fingerprint import Fingerprint, only_versions_differ
 from tfops.stacks import Stack
@@ -206,9 +206,11 @@ def _judged(seen: Seen, context: Context) -> Drift:
 
 
 def _with_failure(drift: Drift, seen: Seen) -> Drift:
-    if seen.looked.failure is None or set(drift.own) & FAILURES:
+    """A plan that failed: what it saw is known, and the rest is not. Nothing seen is nothing known."""
+    if seen.looked.failure is None:
         return drift
-    return Drift(own=ordered({*drift.own, Tag.ERROR}), resources=drift.resources, notes=drift.notes)
+    tag = Tag.ERROR if drift.resources else Tag.UNKNOWN
+    return replace(drift, own=ordered({*drift.own, tag}))
 
 
 def _context(base: Base, seen: Seen) -> Context:

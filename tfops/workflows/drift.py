@@ -208,18 +208,28 @@ def _line(target: Target, scanned: Scanned, assessment: Assessment, finding: Fin
         verdict=finding.verdict,
         drift=replace(assessment.drift, resources=scanned.drift.resources),
         tags=finding.tags,
-        sentence=sentence(target.stack.id, assessment.drift),
+        sentence=_sentence(target, assessment.drift, failure),
         exit_code=assessment.exit_code,
         scanned_on=finding.on,
         plan_id=evidence.plan_id if evidence else None,
         change_digest=evidence.change_digest if evidence else None,
-        reasons=(*scanned.reasons, *((str(failure),) if failure else ())),
+        reasons=(*scanned.reasons, *((_why(failure),) if failure else ())),
         pending=scanned.pending,
         judged=scanned.judged,
         suppressed=assessment.suppressed,
         terraform_runs=scanned.runs,
         problems=_problems(target, failure),
     )
+
+
+def _sentence(target: Target, drift: Drift, failure: TfopsError | None) -> str:
+    found = sentence(target.stack.id, drift)
+    return f"{found}: {_why(failure)}" if failure else found
+
+
+def _why(error: TfopsError) -> str:
+    """What went wrong; a provider's "not so fast" by that name."""
+    return f"the provider is throttled: {error}" if is_throttled(str(error)) else str(error)
 
 
 def _problems(target: Target, error: TfopsError | None) -> tuple[Problem, ...]:
@@ -229,17 +239,16 @@ def _problems(target: Target, error: TfopsError | None) -> tuple[Problem, ...]:
 def _unknown(session: Session, target: Target, error: TfopsError, started_on: datetime, seconds: float) -> StackDrift:
     """A scan that could not say anything: told as that, and remembered unless somebody stopped it."""
     stack, finding = target.stack, failed(target, error, on=started_on, seconds=seconds)
-    throttled = "the provider is throttled: " if is_throttled(str(error)) else ""
     line = StackDrift(
         stack=stack.id,
         environment=stack.environment,
         verdict=finding.verdict,
         tags=finding.tags,
         drift=Drift(own=(Tag.UNKNOWN,)),
-        sentence=f"{stack.id}: nothing can be said: {throttled}{error}",
+        sentence=f"{stack.id}: nothing can be said: {_why(error)}",
         exit_code=Exit.INTERRUPTED if isinstance(error, InterruptedRunError) else Exit.FAILED,
         scanned_on=started_on,
-        reasons=(f"{throttled}{error}",),
+        reasons=(_why(error),),
         problems=_problems(target, error),
     )
     if isinstance(error, InterruptedRunError):
