@@ -62,7 +62,7 @@ def same(one: object, other: object) -> bool:
         case list() as left, list() as right if len(left) == len(right):
             return all(map(same, left, right)) or _is_renoted(left, right)
         case left, right:
-            return _exact(left) == _exact(right)
+            return _canonical(left) == _canonical(right)
 
 
 def _is_renoted(one: list[Any], other: list[Any]) -> bool:
