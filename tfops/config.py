@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
-import msgspec
-
 from tfops import checks, schema
 from tfops.config_drift import Notification, drift_rules, notifications
+from tfops.config_store import Store, store
 from tfops.drift_rules import DriftRules
 from tfops.hcl import Block, parse_body
 from tfops.schema import Faults, Section
 
 Scalar = str | int | float | bool
-LEASE_SECONDS = 120.0
 TIMEOUT_SECONDS = 7200.0
 
 
@@ -28,39 +26,6 @@ class TerraformSettings:
 
     binary: str | None = None
     version: str | None = None
-
-
-class LocalStore(msgspec.Struct, frozen=True, kw_only=True, tag="local"):
-    """A store in a directory. Without a path it lies outside the checkout, where tfops chooses."""
-
-    id: str | None = None
-    path: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreRole:
-    """The role in which tfops opens its bucket."""
-
-    role_arn: str
-    external_id: str | None = None
-    session_name: str | None = None
-
-
-class S3Store(msgspec.Struct, frozen=True, kw_only=True, tag="s3"):
-    """A store below a prefix of a bucket. Managed states lie beside it, below `<prefix>-state`."""
-
-    id: str | None = None
-    bucket: str
-    prefix: str = "tfops"
-    region: str | None = None
-    endpoint: str | None = None
-    use_path_style: bool = False
-    kms_key_id: str | None = None
-    assume_role: StoreRole | None = None
-    lease_seconds: float = LEASE_SECONDS
-
-
-Store = LocalStore | S3Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,17 +132,6 @@ _ENVIRONMENT_KEYS = (
 _LATER_ENVIRONMENT_KEYS = ("protect", "ttl", "prune", "keep")
 _RESERVED_NAMES = ("audit", "state", "work", "trust", "locks")
 
-_S3_KEYS = (
-    "id",
-    "bucket",
-    "prefix",
-    "region",
-    "endpoint",
-    "use_path_style",
-    "kms_key_id",
-    "assume_role",
-    "lease",
-)
 _AWS_KEYS = ("plan_role", "apply_role", "external_id", "web_identity_token_file")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -191,7 +145,7 @@ def parse_config(text: str, path: str = "tfops.hcl") -> Config:
     top.check_names(blocks=_BLOCKS)
     config = Config(
         terraform=_terraform(top),
-        store=_store(top),
+        store=store(top),
         signing_key=_signing_key(top),
         runners=_runners(top),
         environments=tuple(_environment(name, section) for name, section in top.named("environment")),
@@ -240,66 +194,6 @@ def _terraform(top: Section) -> TerraformSettings:
         binary=section.get("binary", checks.text, None),
         version=section.get("version", checks.constraints, None),
     )
-
-
-def _store(top: Section) -> Store:
-    stores = [block for block in top.body.blocks if block.type == "store"]
-    for again in stores[1:]:
-        text = f"a store stands twice, first on line {stores[0].line}"
-        top.faults.add("duplicate", again.line, text, "keep one of them")
-    if not stores:
-        return LocalStore()
-    section = top.sub(stores[0], _title(stores[0]))
-    if stores[0].labels == ("s3",):
-        return _s3_store(section)
-    if stores[0].labels != ("local",):
-        section.refuse("invalid_value", "is not a kind of store", 'write store "local" { … } or store "s3" { … }')
-        return LocalStore()
-    return _local_store(section)
-
-
-def _local_store(section: Section) -> LocalStore:
-    section.check_names(attributes=("id", "path"))
-    return LocalStore(id=section.get("id", checks.store_id, None), path=section.get("path", checks.text, None))
-
-
-def _s3_store(section: Section) -> S3Store:
-    section.check_names(attributes=_S3_KEYS)
-    return S3Store(
-        id=section.get("id", checks.store_id, None),
-        bucket=section.require("bucket", checks.text, ""),
-        prefix=section.get("prefix", checks.key_prefix, "tfops"),
-        region=section.get("region", checks.text, None),
-        endpoint=section.get("endpoint", checks.url, None),
-        use_path_style=section.get("use_path_style", checks.boolean, False),
-        kms_key_id=section.get("kms_key_id", checks.text, None),
-        assume_role=_store_role(section),
-        lease_seconds=section.get("lease", checks.duration_seconds, LEASE_SECONDS),
-    )
-
-
-def _store_role(store: Section) -> StoreRole | None:
-    pairs = store.get("assume_role", checks.scalars, None)
-    if pairs is None:
-        return None
-    given = dict(pairs)
-    for name, value in given.items():
-        if not isinstance(value, str) or not value or "${" in value:
-            store.refuse("invalid_value", f'"assume_role": "{name}" must be a plain string')
-    for name in given.keys() - {"role_arn", "external_id", "session_name"}:
-        store.refuse(
-            "unknown_key", f'"assume_role" has the unknown key "{name}"', "known: role_arn, external_id, session_name"
-        )
-    if "role_arn" not in given:
-        store.refuse("missing_key", '"assume_role" lacks its role_arn')
-    texts = {name: str(value) for name, value in given.items()}
-    return StoreRole(
-        role_arn=texts.get("role_arn", ""), external_id=texts.get("external_id"), session_name=texts.get("session_name")
-    )
-
-
-def _title(block: Block) -> str:
-    return " ".join((block.type, *(f'"{label}"' for label in block.labels)))
 
 
 def _signing_key(top: Section) -> str | None:
@@ -385,7 +279,7 @@ def _stack(id_: str, section: Section) -> StackSettings:
 
 def _moved(top: Section) -> tuple[Moved, ...]:
     blocks = [block for block in top.body.blocks if block.type == "moved"]
-    entries = [(block.line, _move(top.sub(block, _title(block)))) for block in blocks]
+    entries = [(block.line, _move(top.sub(block, schema.title(block)))) for block in blocks]
     for side in ("from_stack", "to_stack"):
         first: dict[str, int] = {}
         for line, entry in entries:
@@ -436,7 +330,7 @@ def _ordered(
     for block in top.body.blocks:
         if block.type == type_ and len(block.labels) == 1:
             first.setdefault(block.labels[0], block)
-    return [(top.sub(first[name], _title(first[name])), name, after) for name, after in orders.items()]
+    return [(top.sub(first[name], schema.title(first[name])), name, after) for name, after in orders.items()]
 
 
 def _refuse_reference(section: Section, key: str, name: str, known: list[str]) -> None:

@@ -92,6 +92,8 @@ def may_remediate(tags: Collection[str], actions: Collection[str], allowed: Coll
             reasons.append(f"it is {tag}, which is never brought back by itself: look at it first")
     if _DESTRUCTIVE_ACTIONS & set(actions) and DESTROYING not in named:
         reasons.append(f"it would destroy or forget something, {_unnamed(DESTROYING)}")
+    if "unknown" in actions:
+        reasons.append("it would do something that this version of tfops does not know: upgrade tfops")
     if "replace" in actions and "replace" not in {*named, *tags}:
         reasons.append(f"it would replace something, {_unnamed('replace')}")
     return tuple(reasons)
@@ -102,11 +104,12 @@ def _unnamed(word: str) -> str:
 
 
 def _means(rule: IgnoreRule, address: str, type_: str) -> bool:
-    return (rule.type is None or _fits(rule.type, type_)) and (rule.address is None or _fits(rule.address, address))
+    return _fits(rule.type, type_) and _fits(rule.address, address)
 
 
 def _fits(pattern: str | None, text: str) -> bool:
+    """Whether a text is as the pattern says; without one, every text is."""
     if pattern is None:
-        return False
+        return True
     words = {"*": ".*", "?": "."}
     return re.fullmatch("".join(words.get(c, re.escape(c)) for c in pattern), text, re.DOTALL) is not None

@@ -181,6 +181,11 @@ class Section:
         return f"{self.where}: {title}" if self.where else title
 
 
+def title(block: Block) -> str:
+    """A block's name in messages: its type and its labels."""
+    return " ".join((block.type, *(f'"{label}"' for label in block.labels)))
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
     """What the user may have meant by `word`; else all that is known."""
     close = difflib.get_close_matches(word, known, n=1)

@@ -12,7 +12,8 @@ from tests.fakes import DictTree
 from tfops.adapters.git import Repository
 from tfops.adapters.keys import generate, load_signer, public_pem
 from tfops.adapters.objects import DirectoryObjects
-from tfops.config import AwsRoles, Config, LocalStore, S3Store, StoreRole, parse_config
+from tfops.config import AwsRoles, Config, parse_config
+from tfops.config_store import LocalStore, S3Store, StoreRole
 from tfops.errors import ConfigError, FailedError, TfopsError, UsageError, VerificationError
 from tfops.steps.caller import Caller
 from tfops.steps.configuration import (

@@ -1,7 +1,9 @@
 """tfops.hcl as values, and every fault at once."""
 
+from datetime import date
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,16 +13,16 @@ from tfops.config import (
     AwsRoles,
     Config,
     Environment,
-    LocalStore,
     Moved,
     Runner,
-    S3Store,
     StackSettings,
-    StoreRole,
     TerraformSettings,
     bind,
     parse_config,
 )
+from tfops.config_drift import Notification
+from tfops.config_store import LocalStore, S3Store, StoreRole
+from tfops.drift_rules import DriftRules, IgnoreRule
 from tfops.errors import ConfigError, Exit
 
 ENVIRONMENT = 'environment "prod" {\n  branch = "main"\n  roots  = ["."]\n}\n'
@@ -770,6 +772,191 @@ def test_a_dollar_directly_before_a_variable_is_refused_because_it_would_read_as
 def test_any_literal_survives_parsing_and_binding(text):
     quoted = text.replace("${", "$${").replace("%{", "%%{")
     assert bound(quoted).workspace == text
+
+
+# Drift, accounts and who is told
+
+DRIFT = """
+  account = "acme-prod"
+  drift {
+    every     = "1h"
+    remediate = ["modified", "delete"]
+    ignore "autoscaler" {
+      type      = "aws_autoscaling_group"
+      address   = "module.web[0].*"
+      attribute = "desired_capacity"
+      reason    = "the autoscaler owns it"
+      owner     = "team-web"
+      expires   = "2027-06-30"
+    }
+  }"""
+IGNORE = {"type": "aws_*", "reason": "known", "owner": "team-web", "expires": "2027-06-30"}
+
+
+def ignoring(**changes):
+    """An environment with one ignore rule, its keys from line 6 on; None leaves one out."""
+    keys = {key: value for key, value in (IGNORE | changes).items() if value is not None}
+    lines = "".join(f'      {key} = "{value}"\n' for key, value in keys.items())
+    return inside(f'  drift {{\n    ignore "a" {{\n{lines}    }}\n  }}')
+
+
+def notifying(lines):
+    return f'{ENVIRONMENT}notify "ops" {{\n{lines}\n}}\n'
+
+
+def test_a_drift_block_becomes_rules():
+    (environment,) = parse_config(inside(DRIFT)).environments
+    assert environment.account == "acme-prod"
+    assert environment.drift == DriftRules(
+        every_seconds=3600.0,
+        remediate=("modified", "delete"),
+        ignore=(
+            IgnoreRule(
+                name="autoscaler",
+                type="aws_autoscaling_group",
+                address="module.web[0].*",
+                attribute="desired_capacity",
+                reason="the autoscaler owns it",
+                owner="team-web",
+                expires=date(2027, 6, 30),
+            ),
+        ),
+    )
+
+
+def test_without_a_drift_block_there_are_no_rules_and_an_empty_one_changes_nothing():
+    assert parse_config(ENVIRONMENT).environments[0].drift is None
+    assert parse_config(inside("  drift {}")).environments[0].drift == DriftRules()
+
+
+def test_an_expired_rule_is_no_fault_of_the_configuration():
+    (rule,) = parse_config(ignoring(expires="2001-01-01")).environments[0].drift.ignore
+    assert rule.expires == date(2001, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line", "message", "hint"),
+    [
+        (inside('  drift { every = "59s" }'), "invalid_value", 4, "shorter than a minute", "1h"),
+        (inside('  drift { every = "often" }'), "invalid_value", 4, "no span of time", '"15m"'),
+        (inside("  drift { every = 60 }"), "wrong_type", 4, "", ""),
+        (inside('  drift { evry = "1h" }'), "unknown_key", 4, '"evry"', 'did you mean "every"?'),
+        (inside('  drift {\n    ignor "a" {}\n  }'), "unknown_block", 5, '"ignor"', 'did you mean "ignore"?'),
+        (inside('  drift = "1h"'), "wrong_type", 4, "is a block, not an attribute", "drift { … }"),
+        (
+            inside('  drift { remediate = ["modifed"] }'),
+            "invalid_value",
+            4,
+            'cannot name "modifed"',
+            'did you mean "modified"?',
+        ),
+        (inside('  drift { remediate = ["conflict"] }'), "invalid_value", 4, 'cannot name "conflict"', ""),
+        (inside('  drift { remediate = ["unknown"] }'), "invalid_value", 4, 'cannot name "unknown"', ""),
+        (inside('  drift { remediate = "modified" }'), "wrong_type", 4, "list of strings", ""),
+        (inside('  drift { remediate = ["modified", "modified"] }'), "duplicate", 4, "twice", "keep one"),
+        (ignoring(reason=None), "missing_key", 5, "reason", ""),
+        (ignoring(owner=None), "missing_key", 5, "owner", ""),
+        (ignoring(expires=None), "missing_key", 5, "expires", ""),
+        (ignoring(type=None), "missing_key", 5, "says nothing of what it ignores", "type, address or attribute"),
+        (ignoring(reason=""), "invalid_value", 7, "is empty", ""),
+        (ignoring(expires=None, type='x"\n expires = 20270131 #'), "wrong_type", 7, "", ""),
+        (ignoring(expires="2027-02-30"), "invalid_value", 9, "is no day", '"2027-01-31"'),
+        (ignoring(expires="20270131"), "invalid_value", 9, "is no day", ""),
+        (ignoring(expires="2027-W05-1"), "invalid_value", 9, "is no day", ""),
+        (ignoring(expires="2027-01-31T00:00:00"), "invalid_value", 9, "is no day", ""),
+        (inside('  account = ""'), "invalid_value", 4, "is empty", ""),
+        (notifying('  url = "https://hooks.example.org/x"'), "missing_key", 5, "needs url and secret_env together", ""),
+        (notifying('  secret_env = "SECRET"'), "missing_key", 5, "", ""),
+        (notifying('  apprise_env = "A"\n  secret_env = "B"'), "missing_key", 5, "url and secret_env together", ""),
+        (notifying('  apprise_env = "A-B"'), "invalid_value", 6, "not the name of a variable", ""),
+        (notifying('  ur = "https://x"\n  apprise_env = "A"'), "unknown_key", 6, '"ur"', 'did you mean "url"?'),
+        (
+            notifying('  apprise_env = "A"') + 'notify "ops" {\n  apprise_env = "B"\n}',
+            "duplicate",
+            8,
+            "stands twice",
+            "keep one",
+        ),
+    ],
+)
+def test_every_fault_of_drift_and_notify_is_refused_with_its_line(text, code, line, message, hint):
+    found = problems(text)[0]
+    assert found.code == f"config.{code}"
+    assert found.message.startswith(f"tfops.hcl:{line}: ")
+    assert message in found.message
+    assert hint in found.hint
+
+
+def test_two_ignore_rules_of_one_name_are_refused():
+    block = 'ignore "a" {\n type = "x"\n reason = "r"\n owner = "o"\n expires = "2027-01-31"\n}\n'
+    found = problem(inside(f"  drift {{\n{block}{block}}}"))
+    assert (found.code, found.message.split()[0]) == ("config.duplicate", "tfops.hcl:11:")
+
+
+def test_all_faults_of_a_drift_block_are_reported_at_once():
+    found = problems(inside('  drift {\n    every = "1s"\n    remediate = ["gone"]\n    ignore "a" {}\n  }'))
+    lines = [each.message.split()[0] for each in found]
+    assert lines == ["tfops.hcl:5:", "tfops.hcl:6:"] + ["tfops.hcl:7:"] * 4
+
+
+def test_both_kinds_of_notification_become_values():
+    config = parse_config(
+        ENVIRONMENT
+        + 'notify "ops" {\n  url = "https://hooks.example.org/tfops?to=ops"\n  secret_env = "OPS_SECRET"\n}\n'
+        + 'notify "chat" {\n  apprise_env = "CHAT_URLS"\n}\n'
+    )
+    assert config.notifications == (
+        Notification(name="ops", url="https://hooks.example.org/tfops?to=ops", secret_env="OPS_SECRET"),
+        Notification(name="chat", apprise_env="CHAT_URLS"),
+    )
+
+
+def test_a_notification_names_one_way_to_tell():
+    both = notifying('  url = "https://x.example"\n  secret_env = "S"\n  apprise_env = "A"')
+    for text in (both, notifying("")):
+        found = problem(text)
+        assert (found.code, "either url or apprise_env" in found.message) == ("config.missing_key", True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "localhost:8080"])
+def test_a_webhook_on_this_machine_may_be_reached_in_clear(host):
+    text = notifying(f'  url = "http://{host}/x"\n  secret_env = "S"')
+    assert parse_config(text).notifications[0].url == f"http://{host}/x"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://hooks.example.org", "http://localhost.example.org/x", "http://127.0.0.1.example.org", "http://10.0.0.1"],
+)
+def test_no_other_webhook_may_be_reached_in_clear(url):
+    found = problem(notifying(f'  url = "{url}"\n  secret_env = "S"'))
+    assert "in clear" in found.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ann:s3cret@hooks.example.org/x",
+        "https://s3cret@hooks.example.org",
+        "http://localhost:s3cret@hooks.example.org",
+        "ftp://s3cret.example.org",
+        "s3cret.example.org",
+        "https://",
+        "https:///s3cret",
+        "https://s3cret.example.org\\@x",
+        "https://hooks.example.org/s3cret#x",
+        "https://hooks.example.org/s3 cret",
+    ],
+)
+def test_what_is_no_plain_address_is_refused_and_not_repeated(url):
+    found = problem(notifying(f'  url = "{url}"\n  secret_env = "S"'))
+    assert (found.code, found.message.split()[0]) == ("config.invalid_value", "tfops.hcl:6:")
+    assert "s3" not in found.message + found.hint.replace("s3.example", "")
+
+
+def test_the_whole_configuration_survives_being_remembered():
+    config = parse_config(inside(DRIFT) + 'notify "chat" {\n  apprise_env = "CHAT_URLS"\n}\n')
+    assert msgspec.json.decode(msgspec.json.encode(config), type=Config) == config
 
 
 @given(st.text())

@@ -20,6 +20,6 @@ def test_every_example_of_the_reference_is_a_whole_configuration(example):
     assert parse_config(example).environments
 
 
-@pytest.mark.parametrize("block", ["terraform", "store", "signing", "trust", "environment", "stack", "moved"])
+@pytest.mark.parametrize("block", ["terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify"])
 def test_every_block_has_a_section(block):
     assert re.search(rf"^## `{block}\b", PAGE, re.MULTILINE)

@@ -1,5 +1,6 @@
 """`tfops init`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -19,8 +20,9 @@ from tfops.workflows.init import Initialised
     help="Where to keep the store; else below ~/.local/state/tfops.",
 )
 @click.option("--passphrase", is_flag=True, help="Ask for a passphrase for the signing key.")
+@click.option("--systemd", is_flag=True, help="Write systemd units for timers, too; print how to install them.")
 @output_options
-def command(setting: Setting, runner: str, store_path: str | None, passphrase: bool) -> Exit:
+def command(setting: Setting, runner: str, store_path: str | None, passphrase: bool, systemd: bool) -> Exit:
     """Write tfops.hcl, make a store and a signing key. Makes what is missing; safe to run again."""
     from tfops.workflows.init import init
 
@@ -28,23 +30,40 @@ def command(setting: Setting, runner: str, store_path: str | None, passphrase: b
     caller = setting.caller()
     is_directory = store_path and not store_path.startswith("s3://")
     place = str(Path(store_path).expanduser().absolute()) if store_path and is_directory else store_path
-    made = init(caller, runner=runner, store_path=place, passphrase=secret)
+    program = _program() if systemd else None
+    made = init(caller, runner=runner, store_path=place, passphrase=secret, program=program)
     setting.screen.show(
         Result(
             command="init",
             exit_code=Exit.OK,
-            extra={"made": made.made, "commit": made.commit, "store": str(made.store), "key": str(made.key)},
+            extra={
+                "made": made.made,
+                "commit": made.commit,
+                "store": str(made.store),
+                "key": str(made.key),
+                "notes": made.notes,
+                "install": made.install,
+            },
             text=lambda: _text(made),
         )
     )
     return Exit.OK
 
 
+def _program() -> str:
+    """The path of the tfops that runs now."""
+    beside = Path(sys.executable).with_name("tfops")
+    return str(beside if beside.exists() else Path(sys.argv[0]).absolute())
+
+
 def _text(made: Initialised) -> object:
     from rich.text import Text
 
     lines = [f"made {line}" for line in made.made] or ["everything was there already"]
+    lines += made.notes
     if made.commit:
         push = " && git push" if made.push else ""
         lines.append(f"next: git add {' '.join(made.commit)} && git commit -m 'Add tfops'{push} && tfops sync")
+    if made.install:
+        lines += ["to install the timers:", *(f"  {line}" for line in made.install)]
     return Text("\n".join(lines))

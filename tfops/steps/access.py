@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from tfops.adapters.credentials import Role, assume, session_name, store_denied_policy, without_credentials
-from tfops.config import AwsRoles, S3Store
+from tfops.config import AwsRoles
+from tfops.config_store import S3Store
 from tfops.stacks import Stack
 from tfops.steps.opening import Session
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfops.adapters.lock import FileLock, last_holder, who_holds
 from tfops.adapters.objects import DirectoryObjects
-from tfops.config import LocalStore
+from tfops.config_store import LocalStore
 from tfops.errors import ConfigError, LockedError, UsageError
 from tfops.steps.caller import Caller
 from tfops.steps.hold import Hold, LockView, Wanted

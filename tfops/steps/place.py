@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from tfops.adapters.objects import Objects
-from tfops.config import Config, LocalStore
+from tfops.config import Config
+from tfops.config_store import LocalStore
 from tfops.steps.caller import Caller
 from tfops.steps.hold import Hold, LockView, Wanted
 from tfops.steps.state import StateFile

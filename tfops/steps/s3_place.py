@@ -12,7 +12,7 @@ from tfops.adapters.hosts import end_left_behind, is_dead
 from tfops.adapters.objects_s3 import S3Objects
 from tfops.adapters.s3 import Bucket
 from tfops.adapters.s3_session import AssumedRole, BucketPlace
-from tfops.config import S3Store
+from tfops.config_store import S3Store
 from tfops.errors import UsageError
 from tfops.s3_backend import S3Backend
 from tfops.steps.caller import Caller

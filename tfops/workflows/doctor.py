@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tfops.adapters.credentials import identity
 from tfops.adapters.git import Repository
-from tfops.config import S3Store
+from tfops.config_store import S3Store
 from tfops.errors import Exit, Problem, TfopsError, most_serious
 from tfops.stacks import Stack
 from tfops.steps.access import Access

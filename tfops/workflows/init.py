@@ -1,4 +1,4 @@
-"""`tfops init`: tfops.hcl, a store, a signing key, .gitignore entries. Makes what is missing, changes nothing else."""
+"""`tfops init`: tfops.hcl, a store, a signing key, .gitignore entries, systemd units. Makes what is missing only."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from tfops.adapters import keys as key_files
 from tfops.adapters.git import Repository
 from tfops.adapters.objects import DirectoryObjects
-from tfops.config import Config, LocalStore, is_environment_name, parse_config
+from tfops.config import Config, is_environment_name, parse_config
+from tfops.config_store import LocalStore
 from tfops.configuration_text import first_configuration, with_runner, with_signing_key, with_store_id
 from tfops.dsse import public_key
 from tfops.errors import ConfigError, FailedError
@@ -16,8 +17,12 @@ from tfops.steps.caller import Caller
 from tfops.steps.configuration import CONFIG_NAME, default_key_uri
 from tfops.steps.place import place_of
 from tfops.steps.store import create_store, open_store
+from tfops.systemd import DRIFT_TIMER, SYNC_TIMER, Setup, install_commands, units
 
 IGNORED = (".terraform/", "*.tfplan", "terraform.tfstate", "terraform.tfstate.*", "crash.log")
+UNITS = "systemd"
+UNIT_VARIABLES = ("HOME", "PATH", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+"""What the units take over from whoever writes them, so that they find the same programs and the same store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +34,18 @@ class Initialised:
     store: str
     key: str
     push: bool
+    notes: tuple[str, ...] = ()
+    install: tuple[str, ...] = ()
+    """The commands that install the units."""
 
 
-def init(caller: Caller, *, runner: str, store_path: str | None, passphrase: str | None) -> Initialised:
-    """Prepare the working tree of the repository around the caller's directory. Safe to run again."""
+def init(
+    caller: Caller, *, runner: str, store_path: str | None, passphrase: str | None, program: str | None = None
+) -> Initialised:
+    """Prepare the working tree of the repository around the caller's directory. Safe to run again.
+
+    With the path of a `program`, systemd units that start it are written too.
+    """
     repository = Repository(caller.directory, environ=caller.environ)
     if repository.is_bare:
         raise FailedError(
@@ -45,12 +58,15 @@ def init(caller: Caller, *, runner: str, store_path: str | None, passphrase: str
     config = work.store(config)
     key = work.key(config, passphrase)
     work.ignore()
+    install = work.units(config, program) if program else ()
     return Initialised(
         made=tuple(work.made),
         commit=tuple(dict.fromkeys(work.commit)),
         store=place_of(config, caller).where,
         key=key,
         push=repository.remote(work.branch) is not None,
+        notes=tuple(work.notes),
+        install=install,
     )
 
 
@@ -60,6 +76,7 @@ class _Work:
     def __init__(self, caller: Caller, directory: Path, branch: str, runner: str) -> None:
         self.made: list[str] = []
         self.commit: list[str] = []
+        self.notes: list[str] = []
         self._caller = caller
         self._directory = directory
         self.branch = branch
@@ -137,6 +154,37 @@ class _Work:
             self._write(file, (text.rstrip("\n") + "\n" if text else "") + "\n".join(missing) + "\n")
             self.made.append(f".gitignore: {', '.join(missing)}")
 
+    def units(self, config: Config, program: str) -> tuple[str, ...]:
+        """Write systemd units where they are missing; returns the commands that install them."""
+        place = self._directory / UNITS
+        for name, text in units(self._setup(config, program)).items():
+            file = place / name
+            if not file.exists():
+                place.mkdir(exist_ok=True)
+                self._put(file, text)
+                self.made.append(f"{UNITS}/{name}")
+            elif file.read_text() != text:
+                self.notes.append(f"kept {UNITS}/{name}, which differs: to have it written anew, delete it first")
+        if any(environment.drift and environment.drift.every_seconds for environment in config.environments):
+            return install_commands(UNITS, timers=(SYNC_TIMER, DRIFT_TIMER))
+        self.notes.append(f'{DRIFT_TIMER} is of no use before an environment says drift {{ every = "1h" }}')
+        return install_commands(UNITS, timers=(SYNC_TIMER,))
+
+    def _setup(self, config: Config, program: str) -> Setup:
+        caller = self._caller
+        caller.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        writable = (_git_directory(self._directory), caller.cache, *place_of(config, caller).disk_places())
+        return Setup(
+            program=program,
+            clone=str(self._directory),
+            branch=self.branch,
+            user=_owner(self._directory),
+            environ={name: caller.environ[name] for name in UNIT_VARIABLES if caller.environ.get(name)},
+            environment_file=str(caller.home / ".config" / "tfops" / "environment"),
+            writable=tuple(str(path) for path in writable),
+            stop_seconds=max(environment.timeout_seconds for environment in config.environments),
+        )
+
     def _region(self) -> str | None:
         environ = self._caller.environ
         return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
@@ -148,13 +196,33 @@ class _Work:
         return self._file.read_text().removeprefix("\ufeff")
 
     def _write(self, file: Path, text: str) -> None:
+        self._put(file, text)
+        self.commit.append(file.name)
+
+    def _put(self, file: Path, text: str) -> None:
         try:
             file.write_text(text)
         except OSError as error:
             raise FailedError(
                 f"cannot write {file}: {error.strerror}", code="init.write", hint="check its permissions"
             ) from error
-        self.commit.append(file.name)
+
+
+def _owner(directory: Path) -> str:
+    try:
+        return directory.owner()
+    except KeyError:
+        return str(directory.stat().st_uid)
+
+
+def _git_directory(clone: Path) -> Path:
+    """Where fetches write: .git, or what a linked working tree shares with others."""
+    file = clone / ".git"
+    if file.is_dir():
+        return file
+    own = clone / file.read_text().removeprefix("gitdir:").strip()
+    shared = own / "commondir"
+    return (own / shared.read_text().strip() if shared.exists() else own).resolve()
 
 
 def _new_store_at_its_id(caller: Caller) -> str:
