@@ -16,7 +16,7 @@ _LOW = frozenset({Tag.OUTPUT_ONLY, Tag.MARKS_ONLY})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """The drift that counts, and by which rule each of the others does not."""
+    """The drift that counts, and by which rules each of the others does not."""
 
     drift: Drift
     suppressed: Mapping[str, str] = field(default_factory=dict)
@@ -34,17 +34,19 @@ class Assessment:
 
 def assess(drift: Drift, rules: DriftRules, *, today: date) -> Assessment:
     """Apply the ignore rules. Whoever repairs a state is never told to look away: its tags cannot be ignored."""
-    suppressed = {
-        found.address: rule.name
+    covered = {
+        found.address: [rule.name for rule in _suppressed(found, rules, today)]
         for found in drift.resources
-        if not set(found.tags) & (STATE_FAULTS | FAILURES) and (rule := _suppressed(found, rules, today)) is not None
+        if not set(found.tags) & (STATE_FAULTS | FAILURES)
     }
+    suppressed = {address: ", ".join(names) for address, names in covered.items() if names}
+    used = {name for names in covered.values() for name in names}
     counted = tuple(found for found in drift.resources if found.address not in suppressed)
-    notes = (*drift.notes, *_complaints(rules, set(suppressed.values()), today))
+    notes = (*drift.notes, *_complaints(rules, used, today))
     return Assessment(drift=replace(drift, resources=counted, notes=notes), suppressed=suppressed)
 
 
-def _suppressed(found: Found, rules: DriftRules, today: date) -> IgnoreRule | None:
+def _suppressed(found: Found, rules: DriftRules, today: date) -> tuple[IgnoreRule, ...]:
     names = [item.path for item in found.attributes if item.verdict is not Word.UNKNOWN]
     return suppressed_by(rules.ignore, address=found.address, type_=found.type, attributes=names, today=today)
 

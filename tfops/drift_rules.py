@@ -54,18 +54,19 @@ class DriftRules:
 
 def suppressed_by(
     rules: Iterable[IgnoreRule], *, address: str, type_: str, attributes: Collection[str], today: date
-) -> IgnoreRule | None:
-    """The rule by which an object's drift is ignored; None where any of it counts.
+) -> tuple[IgnoreRule, ...]:
+    """The rules by which an object's drift is ignored; none where any of it counts.
 
-    A rule that names an attribute covers no other one: several rules may cover an object together, the first of them
-    is told. Where it is not known which attributes moved, only a rule for the whole object holds.
+    A rule that names an attribute covers no other one, but several may cover an object together. Where it is not known
+    which attributes moved, only a rule for the whole object holds.
     """
     valid = [rule for rule in rules if today <= rule.expires and _means(rule, address, type_)]
-    whole = next((rule for rule in valid if rule.attribute is None), None)
-    if whole is not None:
-        return whole
+    whole = tuple(rule for rule in valid if rule.attribute is None)
+    if whole:
+        return whole[:1]
     covering = [next((rule for rule in valid if _fits(rule.attribute, name)), None) for name in attributes]
-    return covering[0] if covering and None not in covering else None
+    found = dict.fromkeys(rule for rule in covering if rule is not None)
+    return tuple(found) if covering and None not in covering else ()
 
 
 def expired(rules: Iterable[IgnoreRule], today: date) -> tuple[IgnoreRule, ...]:

@@ -22,7 +22,7 @@ def rule(name="r", *, expires=TODAY, **given):
 
 def covering(*rules, address="aws_instance.web[0]", type_="aws_instance", attributes=("size",), today=TODAY):
     found = suppressed_by(rules, address=address, type_=type_, attributes=attributes, today=today)
-    return found.name if found else None
+    return ", ".join(one.name for one in found) or None
 
 
 # What a rule covers
@@ -71,7 +71,7 @@ def test_a_rule_with_an_attribute_does_not_cover_what_nobody_knows():
 
 def test_several_rules_may_cover_an_object_together():
     size, tags = rule("size", attribute="size"), rule("tags", attribute="tags")
-    assert covering(size, tags, attributes=("size", "tags")) == "size"
+    assert covering(size, tags, attributes=("size", "tags")) == "size, tags"
     assert covering(size, tags, attributes=("size", "tags", "ami")) is None
 
 
