@@ -1,6 +1,7 @@
 """Which stacks a run of `tfops drift --due` looks at, and which ones nobody has looked at for too long."""
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from tfops.stacks import Stack
 from tfops.steps.memory import recall
 from tfops.steps.opening import Session, now
 
+READERS = 8
 OVERDUE_AFTER = 2
 """So many intervals without a word about a stack are a finding of their own."""
 
@@ -58,7 +60,10 @@ def timetable(session: Session, stacks: Mapping[str, Stack], *, due: bool, shard
             code="usage.no_schedule",
             hint='write drift { every = "1h" } into the environment, or scan without --due',
         )
-    candidates = {name: _candidate(session, stack) for name, stack in watched.items()}
+    with ThreadPoolExecutor(READERS) as pool:
+        candidates = dict(
+            zip(watched, pool.map(lambda stack: _candidate(session, stack), watched.values()), strict=True)
+        )
     at = now()
     mine = pick([item for item, _ in candidates.values()], now=at, shard=shard)
     ours = shard_members(candidates, shard)

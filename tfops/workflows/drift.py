@@ -18,7 +18,6 @@ from tfops.metrics import exposition
 from tfops.notification import Delivery, Event, Kind
 from tfops.scan_record import ScanRecord, reading
 from tfops.stacks import discover
-from tfops.steps.alerting import deliver
 from tfops.steps.due import Timetable, timetable
 from tfops.steps.finding import Finding, failed, found, is_throttled, keep, prove, remediable, remedied
 from tfops.steps.memory import recall
@@ -115,19 +114,23 @@ def drift(session: Session, request: Request, *, tick: Tick) -> Drifts:
     done = schedule.run(request.jobs, tick=tick)
     stacks = tuple(stack for name in plan.scanned if (stack := done[name]) is not None)
     plan = plan.without([name for name in plan.scanned if done[name] is None])
-    deliveries = deliver(
-        session.config.notifications,
-        [event for stack in stacks for event in stack.events],
-        environ=session.caller.environ,
-        source=f"urn:tfops:store:{session.store.id}",
-    )
     return Drifts(
         revision=str(session.revision),
         stacks=stacks,
         timetable=plan,
-        deliveries=tuple(deliveries),
+        deliveries=_told(session, [event for stack in stacks for event in stack.events]),
         problems=plan.overdue(now()),
     )
+
+
+def _told(session: Session, events: list[Event]) -> tuple[Delivery, ...]:
+    """Tell whoever wants to know what is new."""
+    if not session.config.notifications:
+        return ()
+    from tfops.steps.alerting import deliver
+
+    source = f"urn:tfops:store:{session.store.id}"
+    return tuple(deliver(session.config.notifications, events, environ=session.caller.environ, source=source))
 
 
 def _targets(session: Session) -> dict[str, Target]:
@@ -267,7 +270,8 @@ def _remediated(session: Session, target: Target, line: StackDrift, scanned: Sca
     ruling = rule_on(scanned, line.planned, rules, line.suppressed)
     if ruling.refused:
         done = Remediation(outcome="refused", reasons=ruling.refused)
-        return replace(line, remediation=done, events=(*line.events, _event(line, Kind.REMEDIATION_REFUSED, done)))
+        news = (_event(line, Kind.REMEDIATION_REFUSED, done),) if line.events else ()
+        return replace(line, remediation=done, events=(*line.events, *news))
     if ruling.waiting:
         done = Remediation(outcome=Outcome.WAITING.value, reasons=ruling.waiting, plan_id=line.plan_id)
         return replace(line, remediation=done, exit_code=Exit.REFUSED)

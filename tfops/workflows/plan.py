@@ -6,7 +6,10 @@ from pathlib import Path
 
 from tfops.attestation import Purpose
 from tfops.dangers import Danger
+from tfops.deployment import Deployment
+from tfops.drift import Context, Drift, classify
 from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
+from tfops.fingerprint import Fingerprint
 from tfops.gate import decide
 from tfops.steps.errored import refuse_errored
 from tfops.steps.opening import Session
@@ -106,7 +109,22 @@ def _planned(
     artifact = sign_plan(session, surveyed, planned, fingerprint, Purpose.SYNC)
     session.store.put_plan(surveyed.id, artifact.id, artifact.files, artifact.envelope)
     place = write_artifact(artifact, out / surveyed.id) if out else None
-    return _line(session, surveyed, work, planned, artifact, place)
+    drift = classify(planned.plan, planned.wires, _context(head, fingerprint, planned))
+    return _line(session, surveyed, work, planned, artifact, place, drift)
+
+
+def _context(head: Deployment | None, fingerprint: Fingerprint, planned: Planned) -> Context:
+    """One plan alone: what moved outside while the code changed as well is told apart by `tfops drift`."""
+    if head is None:
+        return Context(inputs_changed=True)
+    record = head.record
+    return Context(
+        inputs_changed=record.fingerprint != fingerprint.digest,
+        serial=planned.state.serial,
+        last_serial=record.state.serial,
+        lineage=planned.state.lineage,
+        last_lineage=record.state.lineage,
+    )
 
 
 def _wait_for_applies(session: Session, surveyed: Surveyed) -> None:
@@ -132,13 +150,14 @@ def _line(
     planned: Planned,
     artifact: Artifact,
     place: Path | None,
+    drift: Drift,
 ) -> StackPlan:
     decision = decide(environment=surveyed.stack.environment, approval=surveyed.stack.approval)
     session.say(surveyed.id, f"plan {artifact.id[:12]}")
     return StackPlan(
         stack=surveyed.id,
-        verdict="pending",
-        tags=("pending",),
+        verdict=drift.verdict.value,
+        tags=tuple(tag.value for tag in drift.tags),
         plan_id=artifact.id,
         change_digest=planned.change_set.digest,
         summary=planned.summary.as_json(),
