@@ -1,7 +1,9 @@
 """Drift, live: a real Terraform, objects that somebody changes by hand, and what `tfops drift` says of it."""
 
+import fcntl
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.sandbox import BucketWorld, Result, Sandbox, environment
+from tests.e2e.sandbox import BucketWorld, Result, Running, Sandbox, environment, wait_for
 from tests.killing.table import end_processes
 from tests.provider import Cloud
 from tests.provider.install import lock_file, provider_at
@@ -67,7 +69,11 @@ resource "fakecloud_record" "r" {{
         state = self.sandbox.state()
         change(state)
         state["serial"] += serial
-        self.sandbox.state_file().write_text(json.dumps(state))
+        data = json.dumps(state).encode()
+        if self.sandbox.bucket is None:
+            self.sandbox.state_file().write_bytes(data)
+        else:
+            self.sandbox.bucket.open().put(self.sandbox.state_key(), data)
 
     def drift(self, *arguments: str, expect: int) -> dict[str, Any]:
         """What a scan says of the stack; with the whole result below `result`."""
@@ -328,6 +334,84 @@ def test_a_damaged_record_is_that_stacks_fault_alone(world: World) -> None:
     found = world.drift(expect=1)
     assert found["verdict"] == "unknown"
     assert found["result"].errors == ["verify.envelope"]
+
+
+SLOW = 4
+"""Seconds a read takes while somebody does something else."""
+
+
+def begin(world: World) -> Running:
+    """A scan whose provider is reading."""
+    before = len(world.cloud.calls("read"))
+    world.cloud.misbehave(delay_seconds={"read": SLOW})
+    running = world.sandbox.start("--format", "json", "drift")
+    wait_for(lambda: len(world.cloud.calls("read")) > before, what="the first read")
+    return running
+
+
+def test_a_scanner_that_is_killed_leaves_nothing_and_the_next_one_is_right(either_world: World) -> None:
+    world = either_world.deployed()
+    world.edit(size=5)
+    running = begin(world)
+    running.process.kill()
+    running.process.wait()
+    world.cloud.misbehave()
+    wait_for(lambda: not world.sandbox.processes(), what="the end of its Terraform")
+    assert world.drift(expect=2)["verdict"] == "modified"
+    assert world.sandbox.state_locks() == []
+    assert world.sandbox.json("lock", "list").json["stacks"] == []
+
+
+def test_a_scan_that_is_stopped_says_that_it_knows_nothing(world: World) -> None:
+    world.deployed()
+    running = begin(world)
+    running.signal(signal.SIGINT)
+    result = running.end()
+    assert (result.code, result["dev"]["verdict"], result.errors) == (130, "unknown", ["run.interrupted"])
+    world.cloud.misbehave()
+    assert world.drift(expect=0)["verdict"] == "in_sync"
+
+
+def test_a_state_that_is_written_during_a_scan_makes_it_torn(either_world: World) -> None:
+    world = either_world.deployed()
+    running = begin(world)
+    world.rewrite(lambda state: state["outputs"].clear())
+    result = running.end()
+    assert (result.code, result["dev"]["verdict"], result.errors) == (1, "unknown", ["scan.torn"])
+
+
+def test_a_state_that_somebody_has_locked_is_not_judged(world: World) -> None:
+    world.deployed()
+    with world.sandbox.state_file().open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        found = world.drift(expect=1)
+    assert found["verdict"] == "unknown"
+    assert "locked by a process of this host" in found["reasons"][0]
+    assert world.drift(expect=0)["verdict"] == "in_sync"
+
+
+def test_a_lock_object_of_somebodys_terraform_is_named(make_world: MakeWorld) -> None:
+    world = make_world("s3").deployed()
+    key = f"{world.sandbox.state_key()}.tflock"
+    bucket = world.sandbox.bucket
+    assert bucket is not None
+    lock = {"ID": "1", "Who": "bob@laptop", "Created": "2026-11-24T00:00:00Z"}
+    bucket.open().put(key, json.dumps(lock).encode())
+    found = world.drift(expect=1)
+    assert "bob@laptop" in found["reasons"][0]
+    assert found["result"].errors == ["scan.locked"]
+
+
+def test_a_stack_that_is_being_applied_is_not_judged(world: World) -> None:
+    world.deployed()
+    world.commit(size=9)
+    world.cloud.misbehave(delay_seconds={"update": 2 * SLOW})
+    running = world.sandbox.start("--format", "json", "sync")
+    wait_for(lambda: world.cloud.calls("update"), what="the update")
+    found = world.drift(expect=1)
+    assert (found["verdict"], found["result"].errors) == ("unknown", ["lock.held"])
+    assert running.end().code == 0
+    assert world.drift(expect=0)["verdict"] == "in_sync"
 
 
 # Secrets

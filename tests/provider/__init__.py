@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """What exists: ROOT/servers/ID.json, ROOT/records/ID.json, ROOT/images/NAME.json.
+    """What exists: ROOT/servers/ID.json, ROOT/records/ID.json, ROOT/buckets/ID.json, ROOT/images/NAME.json.
 
     ROOT/log.ndjson says what was created, updated and deleted, and by which process; ROOT/calls.ndjson, which calls
     arrived. The latter is what a test waits for before it kills: Terraform says "Creating..." before it calls.

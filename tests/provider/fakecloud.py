@@ -1,4 +1,4 @@
-"""The Terraform provider `tfops/fakecloud`: servers, records and images that live outside the state.
+"""The Terraform provider `tfops/fakecloud`: servers, records, buckets and images that live outside the state.
 
 `install` writes the program that starts it. A Terraform that is killed leaves it behind, as it leaves real providers:
 it ends its call and then waits, until its process group is killed.
@@ -31,9 +31,10 @@ from tf.iface import (
     State,
     UpdateContext,
 )
+from tf.blocks import SetNestedBlock
 from tf.provider import ProviderServicer
-from tf.schema import Attribute, Schema
-from tf.types import Map, Number, String, Unknown
+from tf.schema import Attribute, Block, NestedBlock, Schema
+from tf.types import Map, Number, Set, String, Unknown
 from tf.utils import Diagnostics, read_dynamic_value, to_dynamic_value
 
 from . import Cloud
@@ -87,6 +88,7 @@ class CloudResource(Resource):
 
     kind: ClassVar[str]
     attributes: ClassVar[list[Attribute]]
+    blocks: ClassVar[list[NestedBlock]] = []
 
     def __init__(self, provider: "FakeCloud") -> None:
         self._provider = provider
@@ -98,7 +100,7 @@ class CloudResource(Resource):
     @classmethod
     def get_schema(cls) -> Schema:
         # Without a version the SDK warns of an upgrade whenever it reads a state.
-        return Schema(attributes=cls.attributes, version=0)
+        return Schema(attributes=cls.attributes, block_types=cls.blocks, version=0)
 
     def computed(self, id_: str) -> State:
         """What the cloud decides where the code says nothing."""
@@ -144,7 +146,10 @@ class CloudResource(Resource):
 
     def _find(self, id_: str) -> State | None:
         found = self._provider.cloud.read(self.kind, id_)
-        return None if found is None else {attribute.name: found.get(attribute.name) for attribute in self.attributes}
+        if found is None:
+            return None
+        blocks = {block.type_name: found.get(block.type_name) or [] for block in self.blocks}
+        return {attribute.name: found.get(attribute.name) for attribute in self.attributes} | blocks
 
 
 class Server(CloudResource):
@@ -181,6 +186,24 @@ class Record(CloudResource):
     def computed(self, id_: str) -> State:
         """The ttl that the cloud gives."""
         return {"id": id_, "ttl": 300}
+
+
+class Bucket(CloudResource):
+    """A bucket: a JSON text, a set, and blocks that are a set."""
+
+    kind = "bucket"
+    attributes: ClassVar = [
+        Attribute("id", String(), computed=True),
+        Attribute("name", String(), required=True),
+        Attribute("policy", String(), optional=True),
+        Attribute("zones", Set(String()), optional=True),
+    ]
+    blocks: ClassVar = [
+        SetNestedBlock(
+            "rule",
+            Block(attributes=[Attribute("port", Number(), required=True), Attribute("cidr", String(), optional=True)]),
+        )
+    ]
 
 
 class Image(DataSource):
@@ -238,7 +261,7 @@ class FakeCloud(Provider):
         self.cloud.root.mkdir(parents=True, exist_ok=True)
 
     def get_resources(self) -> list[type[Resource]]:
-        return [Server, Record]
+        return [Server, Record, Bucket]
 
     def get_data_sources(self) -> list[type[DataSource]]:
         return [Image]

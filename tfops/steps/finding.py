@@ -114,7 +114,7 @@ def found(
         tags=tuple(tag.value for tag in drift.tags),
         result="ok" if says else "incomplete" if Tag.INCOMPLETE in drift.tags else _result_of(_failure(scanned)),
         says=says,
-        objects={item.address: tuple(tag.value for tag in item.tags) for item in scanned.drift.resources},
+        objects={item.address: tuple(tag.value for tag in item.tags) for item in drift.resources},
         revision=str(scanned.base.session.revision) if scanned.base else None,
         newest=str(session.revision),
         serial=scanned.seen.state.serial if scanned.seen else None,

@@ -89,6 +89,8 @@ def scan(session: Session, target: Target) -> Scanned:
     """Look at one stack. Takes no lock and changes nothing. Raises whatever makes the verdict unknown."""
     stack = target.stack
     head = session.store.head(stack.id, session.keys)
+    if head is None and target.unreadable is not None:
+        raise target.unreadable
     if head is None:
         return Scanned(drift=Drift(own=(Tag.PENDING,)), reasons=("never deployed",))
     session.place.wait_for_applies(session.wanted(stack, "drift", wait_seconds=APPLY_WAIT_SECONDS))
