@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import grpc
+from tf.blocks import SetNestedBlock
 from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
 from tf.iface import (
     Config,
@@ -31,7 +32,6 @@ from tf.iface import (
     State,
     UpdateContext,
 )
-from tf.blocks import SetNestedBlock
 from tf.provider import ProviderServicer
 from tf.schema import Attribute, Block, NestedBlock, Schema
 from tf.types import Map, Number, Set, String, Unknown

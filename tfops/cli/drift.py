@@ -12,7 +12,8 @@ from tfops.cli.output import Result
 from tfops.cli.sync import warn_of_ignored
 from tfops.errors import Exit, Problem, UsageError
 from tfops.steps.opening import Session
-from tfops.workflows.drift import Drifts, Request, StackDrift
+from tfops.steps.scan_line import StackDrift
+from tfops.workflows.drift import Drifts, Request
 
 
 @click.command("drift")

@@ -3,29 +3,25 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from tfops.assessment import Assessment, assess
-from tfops.drift import Drift, Tag
+from tfops.assessment import assess
 from tfops.drift_rules import DriftRules
-from tfops.drift_sentences import sentence
 from tfops.errors import Exit, FailedError, InterruptedRunError, Problem, TfopsError, most_serious
-from tfops.incidents import Tracked
 from tfops.metrics import exposition
-from tfops.notification import Delivery, Event, Kind
+from tfops.notification import Delivery, Event
 from tfops.scan_record import ScanRecord, reading
 from tfops.stacks import discover
 from tfops.steps.due import Timetable, timetable
-from tfops.steps.finding import Finding, failed, found, is_throttled, keep, prove, remediable, remedied
+from tfops.steps.finding import failed, found, keep, prove, remediable
 from tfops.steps.memory import recall
 from tfops.steps.opening import Session, now
-from tfops.steps.outcome import Options, Outcome
-from tfops.steps.planning import Planned
-from tfops.steps.remediating import remediate, rule_on
-from tfops.steps.scanning import Pending, Scanned, Target, scan
+from tfops.steps.remediating import bring_back
+from tfops.steps.scan_line import StackDrift, line_of, unknown_line
+from tfops.steps.scanning import Target, scan
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.survey import look
@@ -42,43 +38,6 @@ class Request:
     remediate: bool = False
     jobs: int = 1
     per_account: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remediation:
-    """What became of bringing a stack back. `outcome` is one of sync's, or "refused"."""
-
-    outcome: str
-    reasons: tuple[str, ...] = ()
-    deployment: str | None = None
-    plan_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StackDrift:
-    """One stack's line of the result."""
-
-    stack: str
-    environment: str
-    verdict: str
-    tags: tuple[str, ...]
-    drift: Drift
-    sentence: str
-    exit_code: Exit
-    scanned_on: datetime
-    planned: Planned | None = None
-    judged: Planned | None = None
-    plan_id: str | None = None
-    change_digest: str | None = None
-    reasons: tuple[str, ...] = ()
-    pending: Pending | None = None
-    suppressed: Mapping[str, str] = field(default_factory=dict)
-    record: ScanRecord | None = None
-    tracked: Tracked | None = None
-    remediation: Remediation | None = None
-    terraform_runs: int = 0
-    problems: tuple[Problem, ...] = ()
-    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,123 +156,20 @@ def _scanned(session: Session, target: Target, request: Request, started_on: dat
         session, target, scanned, assessment, evidence, before, on=started_on, seconds=time.monotonic() - begun
     )
     kept = keep(session, finding)
-    line = _line(target, scanned, assessment, finding)
-    line = replace(line, planned=planned, record=kept.record, tracked=kept.tracked, events=kept.events)
-    return _remediated(session, target, line, scanned, rules) if request.remediate else line
-
-
-def _line(target: Target, scanned: Scanned, assessment: Assessment, finding: Finding) -> StackDrift:
-    failure = scanned.seen.looked.failure if scanned.seen else None
-    evidence = finding.evidence
-    return StackDrift(
-        stack=target.stack.id,
-        environment=target.stack.environment,
-        verdict=finding.verdict,
-        drift=replace(assessment.drift, resources=scanned.drift.resources),
-        tags=finding.tags,
-        sentence=_sentence(target, assessment.drift, failure),
-        exit_code=assessment.exit_code,
-        scanned_on=finding.on,
-        plan_id=evidence.plan_id if evidence else None,
-        change_digest=evidence.change_digest if evidence else None,
-        reasons=(*scanned.reasons, *((_why(failure),) if failure else ())),
-        pending=scanned.pending,
-        judged=scanned.judged,
-        suppressed=assessment.suppressed,
-        terraform_runs=scanned.runs,
-        problems=_problems(target, failure),
-    )
-
-
-def _sentence(target: Target, drift: Drift, failure: TfopsError | None) -> str:
-    found = sentence(target.stack.id, drift)
-    return f"{found}: {_why(failure)}" if failure else found
-
-
-def _why(error: TfopsError) -> str:
-    """What went wrong; a provider's "not so fast" by that name."""
-    return f"the provider is throttled: {error}" if is_throttled(str(error)) else str(error)
-
-
-def _problems(target: Target, error: TfopsError | None) -> tuple[Problem, ...]:
-    return tuple(replace(problem, stack=target.stack.id) for problem in error.problems) if error else ()
+    line = line_of(target, scanned, assessment, finding, planned).with_kept(kept)
+    return bring_back(session, target, line, scanned, rules) if request.remediate else line
 
 
 def _unknown(session: Session, target: Target, error: TfopsError, started_on: datetime, seconds: float) -> StackDrift:
     """A scan that could not say anything: told as that, and remembered unless somebody stopped it."""
-    stack, finding = target.stack, failed(target, error, on=started_on, seconds=seconds)
-    line = StackDrift(
-        stack=stack.id,
-        environment=stack.environment,
-        verdict=finding.verdict,
-        tags=finding.tags,
-        drift=Drift(own=(Tag.UNKNOWN,)),
-        sentence=f"{stack.id}: nothing can be said: {_why(error)}",
-        exit_code=Exit.INTERRUPTED if isinstance(error, InterruptedRunError) else Exit.FAILED,
-        scanned_on=started_on,
-        reasons=(_why(error),),
-        problems=_problems(target, error),
-    )
+    finding = failed(target, error, on=started_on, seconds=seconds)
+    line = unknown_line(target, error, finding)
     if isinstance(error, InterruptedRunError):
         return line
     try:
-        kept = keep(session, finding)
+        return line.with_kept(keep(session, finding))
     except TfopsError as unkept:
-        return replace(line, problems=(*line.problems, *_problems(target, unkept)))
-    return replace(line, record=kept.record, tracked=kept.tracked, events=kept.events)
-
-
-def _remediated(session: Session, target: Target, line: StackDrift, scanned: Scanned, rules: DriftRules) -> StackDrift:
-    """Bring it back, if there is anything to bring back, the rules allow it and the gate is open."""
-    if scanned.base is None or line.planned is None:
-        return line
-    ruling = rule_on(scanned, line.planned, rules, line.suppressed)
-    if ruling.refused:
-        done = Remediation(outcome="refused", reasons=ruling.refused)
-        news = (_event(line, Kind.REMEDIATION_REFUSED, done),) if line.events else ()
-        return replace(line, remediation=done, events=(*line.events, *news))
-    if ruling.waiting:
-        done = Remediation(outcome=Outcome.WAITING.value, reasons=ruling.waiting, plan_id=line.plan_id)
-        return replace(line, remediation=done, exit_code=Exit.REFUSED)
-    try:
-        synced = remediate(scanned.base, line.planned, Options())
-    except TfopsError as error:
-        done = Remediation(outcome=Outcome.FAILED.value, reasons=(str(error),))
-        return replace(
-            line,
-            remediation=done,
-            exit_code=most_serious((line.exit_code, error.exit_code)),
-            problems=(*line.problems, *(replace(problem, stack=line.stack) for problem in error.problems)),
-        )
-    done = Remediation(
-        outcome=synced.outcome.value, reasons=synced.reasons, deployment=synced.deployment, plan_id=synced.plan_id
-    )
-    line = replace(
-        line,
-        remediation=done,
-        problems=(*line.problems, *synced.problems),
-        terraform_runs=line.terraform_runs + synced.terraform_runs,
-    )
-    if synced.outcome not in (Outcome.APPLIED, Outcome.CONVERGED):
-        return replace(line, exit_code=synced.exit_code)
-    kept = keep(session, remedied(target, line.drift, on=now(), known=line.record))
-    left = Exit.CHANGES if kept.record.tags else Exit.OK
-    events = (*line.events, *kept.events, _event(line, Kind.REMEDIATION_APPLIED, done))
-    return replace(line, exit_code=left, record=kept.record, tracked=kept.tracked, events=events)
-
-
-def _event(line: StackDrift, kind: Kind, done: Remediation) -> Event:
-    return Event(
-        kind=kind,
-        stack=line.stack,
-        environment=line.environment,
-        verdict=line.verdict,
-        on=line.scanned_on,
-        occurrence=done.plan_id or line.change_digest or "",
-        tags=line.tags,
-        cause="; ".join(done.reasons),
-        plan_id=done.plan_id or line.plan_id,
-    )
+        return line.with_problems(unkept)
 
 
 def metrics_text(session: Session, drifts: Drifts) -> str:
