@@ -200,3 +200,20 @@ def test_with_s3_it_shows_the_same_on_a_real_server(tmp_path: Path):
         "nothing is locked",
     ):
         assert line in text
+
+
+def test_with_drift_it_shows_what_somebody_did_by_hand(tmp_path: Path):
+    done = subprocess.run(
+        [CHECKOUT / "scripts" / "quickstart", "--drift"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "TFOPS": str(TFOPS)},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    text = done.stdout.decode()
+    assert done.returncode == 0, text
+    for line in ("size: revert; was 2, is 16, would become 2", "remediation: applied", "1 in_sync"):
+        assert line in text
