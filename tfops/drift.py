@@ -237,8 +237,8 @@ class _Case:
             yield Tag.PARTLY_ABSORBED if beside else Tag.ABSORBED_BY_CODE
         elif ignored is None:
             yield Tag.HIDDEN_BY_IGNORE_CHANGES
-        else:  # nobody ignores it: the code computes it from what is there
-            yield Tag.BENIGN_COMPUTED
+        else:  # nobody ignores it: the code that is applied says so already, or computes it from what is there
+            yield Tag.ABSORBED_BY_CODE
 
     def _planned_tags(self, found: _Object) -> Iterator[Tag]:
         """Tags of an object that did not drift: why would anything be done to it?"""

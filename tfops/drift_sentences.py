@@ -100,6 +100,10 @@ _ADVICE = (
         '; restore the state, or if it is meant: tfops recover {stack} --adopt-state --reason "…"',
     ),
     ({Tag.UNKNOWN, Tag.ERROR, Tag.INCOMPLETE}, "; the next scan looks again"),
+    (
+        {Tag.STATE_CHANGED_OUTSIDE, Tag.ABSORBED_BY_STATE},
+        "; see what they did, then: tfops sync {stack} --replan",
+    ),
     ({Tag.CONFLICT}, "; decide which is right: make the code say it, or undo the edit"),
     (
         {Tag.MODIFIED},
@@ -112,10 +116,6 @@ _ADVICE = (
     (
         {Tag.CASCADE, Tag.TAINTED, Tag.EXTERNAL_INPUT, Tag.PROVIDER_FLOAT},
         "; applying would follow: tfops drift --remediate {stack}",
-    ),
-    (
-        {Tag.STATE_CHANGED_OUTSIDE, Tag.ABSORBED_BY_STATE},
-        "; see what they did, then: tfops sync {stack} --replan",
     ),
     (
         {Tag.PENDING, Tag.MOVED, Tag.IMPORT, Tag.FORGET, Tag.OUTPUT_ONLY, Tag.MARKS_ONLY},

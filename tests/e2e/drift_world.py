@@ -1,9 +1,14 @@
 """A world that drifts: a stack that is deployed once for all tests that begin with it, and put back before each."""
 
+import base64
 import json
 import shutil
-from collections.abc import Callable, Iterable
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from tests.provider import Cloud
 from tests.provider.install import lock_file, provider_at
 
 SERVER, RECORD, BUCKET = "fakecloud_server.a", "fakecloud_record.r", "fakecloud_bucket.b"
+SECRET_ENV = "OPS_WEBHOOK_SECRET"
 PASSWORD = "pw-of-the-code"
 POLICY = '{"Statement":[{"Action":["read","list"],"Effect":"Allow"}]}'
 
@@ -139,6 +145,27 @@ class World:
 
     # ----------------------------------------------------------------- commands
 
+    def terraform(self, *arguments: str, stack: str = "dev") -> "subprocess.Popen[str]":
+        """Start a plain Terraform on the state of a stack, as somebody would who helps himself."""
+        (place,) = self.sandbox.cache.glob(f"*/{stack}/sync")
+        env = {"TF_DATA_DIR": str(place / "data"), "TF_CLI_CONFIG_FILE": str(self.settings)}
+        return subprocess.Popen(
+            ["terraform", *arguments],
+            cwd=place / "tree" / stack,
+            env=self.sandbox.env | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def by_hand(self, *arguments: str) -> str:
+        """A plain Terraform to its end."""
+        process = self.terraform(*arguments)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+        return said
+
     def drift(self, *arguments: str | Path, expect: int | None) -> dict[str, Any]:
         """What a scan says of the one stack it looks at."""
         result = self.sandbox.json("drift", *arguments)
@@ -188,14 +215,14 @@ class Worlds:
 
     directory: Path
     settings: Path
-    moto: BucketWorld
     made: dict[str, World] = field(default_factory=dict)
 
-    def new(self, place: Path, *, s3: bool = False) -> World:
+    def new(self, place: Path, *, bucket: BucketWorld | None = None) -> World:
         """A world in which nothing is committed."""
-        sandbox = Sandbox(place, bucket=self.moto if s3 else None)
+        sandbox = Sandbox(place, bucket=bucket)
         world = World(sandbox=sandbox, cloud=Cloud(sandbox.directory / "cloud"), settings=self.settings)
         world.cloud.misbehave()
+        world.sandbox.env[SECRET_ENV] = "whsec_" + base64.b64encode(b"0" * 32).decode()
         return world
 
     def begin(self, name: str, prepare: Prepare) -> World:
@@ -226,3 +253,45 @@ def deploy(world: World, **commit: Any) -> World:
     world.commit(**commit)
     world.sandbox.sync(expect=0)
     return world
+
+
+@dataclass(kw_only=True)
+class Receiver:
+    """Who is told: a webhook on this machine."""
+
+    url: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+    status: int = 204
+
+    @property
+    def kinds(self) -> list[str]:
+        """What happened, and to what."""
+        return [f"{event['type'].removeprefix('dev.tfops.')} {event['subject']}" for event in self.events]
+
+    @property
+    def block(self) -> str:
+        """Its block in tfops.hcl."""
+        return f'notify "ops" {{\n  url        = "{self.url}"\n  secret_env = "{SECRET_ENV}"\n}}\n'
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    """A webhook that listens."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            found.events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(found.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing is logged."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found = Receiver(url=f"http://127.0.0.1:{server.server_port}/hook")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield found
+        finally:
+            server.shutdown()

@@ -17,10 +17,13 @@ from typing import Any
 
 Object = dict[str, Any]
 
+TOO_MANY = {"throttle": "throttled", "throttle_reads": "ThrottlingException: Rate exceeded"}
+"""Fault → what the cloud answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """What exists: ROOT/servers/ID.json, ROOT/records/ID.json, ROOT/buckets/ID.json, ROOT/images/NAME.json.
+    """What exists: ROOT/servers/ID.json, likewise records, buckets and volumes, and ROOT/images/NAME.json.
 
     ROOT/log.ndjson says what was created, updated and deleted, and by which process; ROOT/calls.ndjson, which calls
     arrived. The latter is what a test waits for before it kills: Terraform says "Creating..." before it calls.
@@ -32,6 +35,7 @@ class Cloud:
     - fail: [CALL]: an error, and nothing is written
     - fail_after_write: [CALL]: it is written, and yet the answer is an error
     - throttle: how many more calls of any kind are answered "throttled"; every one counts it down
+    - throttle_reads: how many more reads are answered in AWS's words; every one counts it down, -1 never ends
     """
 
     root: Path
@@ -68,6 +72,12 @@ class Cloud:
             return False
         return True
 
+    def twin(self, kind: str, id_: str) -> str:
+        """Make the same object once more, as somebody does who creates by hand what is there; returns its id."""
+        fresh = f"{kind}-{uuid.uuid4().hex[:12]}"
+        self.write(kind, fresh, json.loads(self._path(kind, id_).read_text()) | {"id": fresh})
+        return fresh
+
     def note(self, verb: str, type_: str, id_: str, name: str) -> None:
         """Add what was done to the log."""
         self._append("log", {"verb": verb, "type": type_, "id": id_, "name": name})
@@ -95,14 +105,21 @@ class Cloud:
         with self._locked():
             _write(self.root / "control.json", faults)
 
-    def throttled(self) -> bool:
-        """Whether this call is one of those to be refused; counts it."""
-        if not self.control().get("throttle"):
+    def refused(self, verb: str) -> str | None:
+        """The words with which this call is refused because there were too many; counts it."""
+        for fault, words in TOO_MANY.items():
+            if (fault == "throttle" or verb == "read") and self._counts(fault):
+                return words
+        return None
+
+    def _counts(self, fault: str) -> bool:
+        if not self.control().get(fault):
             return False
         with self._locked():
             control = self.control()
-            left = control.get("throttle", 0)
-            _write(self.root / "control.json", control | {"throttle": max(left - 1, 0)})
+            left: int = control.get(fault, 0)
+            if left > 0:
+                _write(self.root / "control.json", control | {fault: left - 1})
         return bool(left)
 
     @contextmanager

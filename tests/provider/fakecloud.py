@@ -1,10 +1,12 @@
-"""The Terraform provider `tfops/fakecloud`: servers, records, buckets and images that live outside the state.
+"""The Terraform provider `tfops/fakecloud`: servers, records, buckets, volumes and images, outside the state.
 
 `install` writes the program that starts it. A Terraform that is killed leaves it behind, as it leaves real providers:
 it ends its call and then waits, until its process group is killed.
 """
 
 import base64
+import hashlib
+import json
 import os
 import ssl
 import threading
@@ -18,13 +20,14 @@ from typing import Any, ClassVar
 
 import grpc
 from tf.blocks import SetNestedBlock
-from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
+from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2, tfplugin_pb2_grpc
 from tf.iface import (
     Config,
     CreateContext,
     DataSource,
     DeleteContext,
     ImportContext,
+    PlanContext,
     Provider,
     ReadContext,
     ReadDataContext,
@@ -50,6 +53,7 @@ class Call:
     def __init__(self, cloud: Cloud, context: Context, verb: str, name: str) -> None:
         self._cloud = cloud
         self._diagnostics = context.diagnostics
+        self._verb = verb
         self._says = f"{verb} {context.type_name} {name}"
         self._keys = (f"{verb}:{name}", verb)
         self._control = cloud.control()
@@ -58,11 +62,11 @@ class Call:
     def answered(self) -> Iterator[bool]:
         """Delays and errors around what the call does; yields whether it shall do it at all."""
         before, after = self._delays()
-        is_throttled = self._cloud.throttled()
-        if not is_throttled:
+        refused = self._cloud.refused(self._verb)
+        if refused is None:
             time.sleep(before)
-        if is_throttled or self._is_told("fail"):
-            self._refuse("throttled" if is_throttled else "failed")
+        if refused or self._is_told("fail"):
+            self._refuse(refused or "failed")
             yield False
             return
         yield True
@@ -106,13 +110,17 @@ class CloudResource(Resource):
         """What the cloud decides where the code says nothing."""
         return {"id": id_}
 
+    def derived(self, values: State) -> State:
+        """What follows from the other values, and is kept nowhere."""
+        return {}
+
     def create(self, ctx: CreateContext, planned: State) -> State | None:
         id_ = f"{self.kind}-{uuid.uuid4().hex[:12]}"
         made = self.computed(id_) | {key: value for key, value in planned.items() if value is not Unknown}
         with self._provider.call(ctx, "create", made["name"]) as is_done:
             if is_done:
                 self._write(ctx, "create", made)
-        return made if is_done else None
+        return made | self.derived(made) if is_done else None
 
     def read(self, ctx: ReadContext, current: State) -> State | None:
         with self._provider.call(ctx, "read", current["name"]) as is_done:
@@ -122,10 +130,11 @@ class CloudResource(Resource):
         if self._find(current["id"]) is None:
             ctx.diagnostics.add_error(f"update {ctx.type_name} {current['name']}: there is no {current['id']}")
             return current
+        made = {key: value for key, value in planned.items() if value is not Unknown}
         with self._provider.call(ctx, "update", planned["name"]) as is_done:
             if is_done:
-                self._write(ctx, "update", planned)
-        return planned if is_done else current
+                self._write(ctx, "update", made)
+        return made | self.derived(made) if is_done else current
 
     def delete(self, ctx: DeleteContext, current: State) -> State | None:
         with self._provider.call(ctx, "delete", current["name"]) as is_done:
@@ -149,7 +158,8 @@ class CloudResource(Resource):
         if found is None:
             return None
         blocks = {block.type_name: found.get(block.type_name) or [] for block in self.blocks}
-        return {attribute.name: found.get(attribute.name) for attribute in self.attributes} | blocks
+        values = {attribute.name: found.get(attribute.name) for attribute in self.attributes} | blocks
+        return values | self.derived(values)
 
 
 class Server(CloudResource):
@@ -204,6 +214,57 @@ class Bucket(CloudResource):
             Block(attributes=[Attribute("port", Number(), required=True), Attribute("cidr", String(), optional=True)]),
         )
     ]
+
+
+class ListNestedBlock(SetNestedBlock):
+    """Blocks that keep their order; the SDK has sets of them only."""
+
+    def to_pb(self) -> Any:
+        block = super().to_pb()
+        block.nesting = tfplugin_pb2.Schema.NestedBlock.NestingMode.LIST
+        return block
+
+    def semantically_equal(self, a_decoded: Any, b_decoded: Any) -> bool:
+        return bool(a_decoded == b_decoded)
+
+
+class Volume(CloudResource):
+    """A volume: an etag that moves with every change, whoever makes it, and blocks in order and out of order."""
+
+    kind = "volume"
+    attributes: ClassVar = [
+        Attribute("id", String(), computed=True),
+        Attribute("name", String(), required=True),
+        Attribute("size", Number(), optional=True),
+        Attribute("settings", String(), optional=True),
+        Attribute("zone", String(), optional=True, requires_replace=True),
+        Attribute("etag", String(), computed=True),
+    ]
+    blocks: ClassVar = [
+        ListNestedBlock(
+            "mount",
+            Block(attributes=[Attribute("path", String(), required=True), Attribute("mode", String(), optional=True)]),
+        ),
+        SetNestedBlock(
+            "grant",
+            Block(
+                attributes=[
+                    Attribute("who", String(), required=True),
+                    Attribute("token", String(), optional=True, sensitive=True),
+                ]
+            ),
+        ),
+    ]
+
+    def derived(self, values: State) -> State:
+        """The etag, of all that can be said of the volume."""
+        said = {key: value for key, value in values.items() if key not in {"id", "etag"} and value}
+        said["grant"] = sorted(json.dumps(grant, sort_keys=True) for grant in values["grant"])
+        return {"etag": hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]}
+
+    def plan(self, ctx: PlanContext, current: State, planned: State) -> State:
+        """Where anything changes, the etag is known after it."""
+        return planned if planned == current else planned | {"etag": Unknown}
 
 
 class Image(DataSource):
@@ -261,7 +322,7 @@ class FakeCloud(Provider):
         self.cloud.root.mkdir(parents=True, exist_ok=True)
 
     def get_resources(self) -> list[type[Resource]]:
-        return [Server, Record, Bucket]
+        return [Server, Record, Bucket, Volume]
 
     def get_data_sources(self) -> list[type[DataSource]]:
         return [Image]

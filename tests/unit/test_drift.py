@@ -165,8 +165,8 @@ def test_what_the_code_says_now_is_hidden_if_it_did_not_change() -> None:
     }
 
 
-def test_code_that_follows_reality_by_itself_ignores_nothing() -> None:
-    assert found(kept_plan(), **SAME, ignore_changes={}) == {"a.x": {"benign_computed"}}
+def test_code_that_says_it_without_ignoring_anything_has_absorbed_it() -> None:
+    assert found(kept_plan(), **SAME, ignore_changes={}) == {"a.x": {"absorbed_by_code"}}
 
 
 def test_a_change_that_the_last_applied_code_would_make_as_well_is_not_the_codes() -> None:

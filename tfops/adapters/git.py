@@ -5,6 +5,7 @@ program, which knows the user's SSH configuration and credential helpers.
 """
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -284,6 +285,11 @@ def git_env(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {"GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO", "GIT_SSL_NO_VERIFY"}
     env = {name: value for name, value in environ.items() if not name.startswith("GIT_") or name in kept}
     return env | {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C.UTF-8"}
+
+
+def blob_id(data: bytes, *, like: str) -> str:
+    """The id Git gives to a content, in the hash of another id."""
+    return hashlib.new("sha256" if len(like) == 64 else "sha1", b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def materialise(tree: Tree, entries: Mapping[str, Entry], directory: Path) -> None:

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tfops.adapters.git import Revision
+from tfops.adapters.git import Revision, blob_id
 from tfops.attestation import Source
 from tfops.deployment import Deployment
-from tfops.errors import FailedError
+from tfops.errors import FailedError, VerificationError
 from tfops.stacks import Stack
 from tfops.steps.inputs_archive import KeptTree, unpack
 from tfops.steps.opening import Session
+from tfops.steps.store import sha256
 from tfops.steps.survey import survey_stack
 from tfops.steps.surveyed import Surveyed
+from tfops.tree import Mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ def kept_inputs(session: Session, stack: Stack, head: Deployment) -> Kept:
             stack=stack.id,
         )
     manifest, tree = unpack(archive)
+    _refuse_changed(stack, manifest, tree, head)
     there = session.at(_revision(head.record.source), tree)
     surveyed = survey_stack(there, _as_it_was(stack, json.loads(manifest), tree))
     return Kept(session=there, surveyed=surveyed, manifest=manifest)
@@ -60,3 +63,18 @@ def _as_it_was(stack: Stack, manifest: Mapping[str, Any], tree: KeptTree) -> Sta
         cli_config=stack.cli_config if is_kept else None,
         reads=tuple(manifest["after"]),
     )
+
+
+def _refuse_changed(stack: Stack, manifest: bytes, tree: KeptTree, head: Deployment) -> None:
+    """The signed record names the manifest's digest, the manifest each file's: nothing else is planned."""
+    files = {path: entry for path, entry in tree.entries.items() if entry.mode is not Mode.SUBMODULE}
+    found = {path: blob_id(tree.contents.get(path, b""), like=entry.blob) for path, entry in files.items()}
+    changed = [path for path, entry in files.items() if found[path] != entry.blob]
+    if sha256(manifest) != head.record.fingerprint or files.keys() != tree.contents.keys() or changed:
+        what = f": {', '.join(sorted(changed)[:3])}" if changed else ""
+        raise VerificationError(
+            f"{stack.id}: the kept inputs of its last record are not what was signed{what}",
+            code="store.damaged",
+            hint="somebody changed the store: restore it, and look for who can write there",
+            stack=stack.id,
+        )

@@ -1,10 +1,10 @@
 """Bringing a drifted stack back to what was applied last, as far as the rules allow: the road of sync, at its head."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tfops.attestation import Purpose
-from tfops.drift import UNDEPLOYED
+from tfops.drift import UNDEPLOYED, Tag
 from tfops.drift_rules import DriftRules, may_remediate
 from tfops.errors import Exit, RefusedError, TfopsError, most_serious
 from tfops.gate import decide
@@ -16,6 +16,8 @@ from tfops.steps.outcome import Options, Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned
 from tfops.steps.scan_line import Remediation, StackDrift
 from tfops.steps.scanning import Base, Scanned, Target
+
+_ABSORBED = frozenset({Tag.ABSORBED_BY_CODE, Tag.PARTLY_ABSORBED})
 
 
 def bring_back(session: Session, target: Target, line: StackDrift, scanned: Scanned, rules: DriftRules) -> StackDrift:
@@ -91,8 +93,22 @@ def _rule_on(scanned: Scanned, planned: Planned, rules: DriftRules, suppressed: 
         for address, name in suppressed.items()
         if address in touched
     )
+    refused += tuple(_of_the_head(scanned, touched))
     stack = scanned.base.surveyed.stack
     return _Ruling(refused=refused, waiting=decide(environment=stack.environment, approval=stack.approval).reasons)
+
+
+def _of_the_head(scanned: Scanned, touched: set[str]) -> Iterator[str]:
+    """What the branch's head took over, or may have, is not undone: its commit is the answer to that drift."""
+    if scanned.pending is None:
+        return
+    if scanned.pending.problem is not None:
+        yield "the branch's head cannot be planned, so nobody knows what of it a commit took over: correct that first"
+        return
+    wanted = {entry.address for entry in scanned.judged.change_set.entries} if scanned.judged else set()
+    absorbed = {item.address for item in scanned.drift.resources if _ABSORBED & set(item.tags)}
+    for address in sorted(touched & absorbed | touched - wanted):
+        yield f"it would undo {address}, which a commit that is not applied yet takes over: tfops sync applies that"
 
 
 def _remediate(base: Base, planned: Planned) -> StackSync:

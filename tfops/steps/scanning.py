@@ -23,6 +23,8 @@ from tfops.wiring import Wiring
 APPLY_WAIT_SECONDS = 2.0
 WORK_WAIT_SECONDS = 60.0
 NO_LINEAGE = "(none)"
+ADOPTED = ""
+"""The fingerprint of an adopted state: what was applied last is not known, so the branch's head is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +102,13 @@ def scan(session: Session, target: Target) -> Scanned:
     _refuse_unfinished(session, stack.id, head, seen.state)
     applied = _judged(seen, _context(base, seen))
     scanned = Scanned(drift=applied, applied=applied, base=base, seen=seen, judged=seen.looked.planned, runs=seen.runs)
-    if newest is not None and newest.digest == base.head.record.fingerprint:
+    if base.session is session:
         return scanned
     return _beside(session, target, newest, scanned)
 
 
 def _base(session: Session, target: Target, head: Deployment, newest: Fingerprint | None) -> Base:
-    if target.surveyed is not None and newest is not None and newest.digest == head.record.fingerprint:
+    if target.surveyed is not None and newest is not None and head.record.fingerprint in (newest.digest, ADOPTED):
         manifest = newest.manifest
         return Base(session=session, surveyed=target.surveyed, fingerprint=newest, manifest=manifest, head=head)
     kept = kept_inputs(session, target.stack, head)
@@ -216,11 +218,11 @@ def _with_failure(drift: Drift, seen: Seen) -> Drift:
 
 
 def _context(base: Base, seen: Seen) -> Context:
-    """For a plan of what was applied last: its code is the same, whatever else moved."""
+    """For a plan of what was applied last: its code is the same, whatever else moved (of an adopted state: unknown)."""
     record = base.head.record
     is_same_serial = seen.state.serial == record.state.serial
     return Context(
-        inputs_changed=False,
+        inputs_changed=record.fingerprint == ADOPTED,
         provider_changed=only_versions_differ(base.manifest, base.fingerprint.manifest),
         serial=seen.state.serial,
         last_serial=record.state.serial,
