@@ -194,15 +194,21 @@ def _frozen_while_updating(world: World) -> tuple[Running, list[int]]:
     _sized(world, 1)
     world.sandbox.sync(expect=0)
     _sized(world, 2)
-    world.cloud.misbehave(delay_seconds={"update": 1.5}, write_at="end")
+    world.cloud.misbehave(delay_seconds={"update": 2.5}, write_at="end")
     running = world.sandbox.start("--format", "json", "sync")
     wait_for(lambda: world.cloud.calls("update", "web"), what="the update")
+    wait_for(lambda: _journals_the_update(world), what="its journal")  # else the write of that is what is frozen
     pids = list(world.sandbox.processes())
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     world.cloud.misbehave()
     wait_for(lambda: _expired(world), what="the end of the lease")
     return running, pids
+
+
+def _journals_the_update(world: World) -> bool:
+    journals = [world.read(key) for key in world.objects() if key.endswith("events.ndjson")]
+    return any(b"apply_start" in journal and b'"update"' in journal for journal in journals)
 
 
 def _thawed(world: World, running: Running, pids: list[int]) -> Result:
