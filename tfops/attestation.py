@@ -82,6 +82,13 @@ class Builder(Document, frozen=True, kw_only=True):
     run_id: str
 
 
+class AuditHead(Document, frozen=True, kw_only=True):
+    """The last entry of the audit log as a record knew it: who cuts the log off later is found out by it."""
+
+    seq: int
+    id: str
+
+
 class ChangeRef(Document, frozen=True, kw_only=True):
     """One entry of the change set: an address (or `output.name`) and the digest of what happens to it."""
 
@@ -111,6 +118,8 @@ class PlanPredicate(Document, frozen=True, kw_only=True):
     started_on: Moment
     finished_on: Moment
     expires_on: Moment
+    audit_head: AuditHead | None
+    """None where the log was empty."""
 
 
 class PlanStatement(Document, frozen=True, kw_only=True, rename={"type_": "_type", "predicate_type": "predicateType"}):

@@ -9,6 +9,7 @@ import msgspec
 
 from tfops.attestation import (
     STATEMENT_TYPE,
+    AuditHead,
     Builder,
     Document,
     Moment,
@@ -70,6 +71,8 @@ class ResultPredicate(Document, frozen=True, kw_only=True):
     builder: Builder
     started_on: Moment
     finished_on: Moment
+    audit_head: AuditHead | None = None
+    """None where the log was empty."""
 
 
 class ResultStatement(

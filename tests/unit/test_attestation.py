@@ -14,6 +14,7 @@ from tfops.attestation import (
     CLOCK_SKEW,
     PLAN_FILES,
     PLAN_TYPE,
+    AuditHead,
     Builder,
     ChangeRef,
     Check,
@@ -57,6 +58,7 @@ PLAN = PlanPredicate(
     started_on=NOW - timedelta(minutes=1),
     finished_on=NOW,
     expires_on=NOW + timedelta(days=7),
+    audit_head=AuditHead(seq=3, id="ab" * 32),
 )
 STATEMENT = PlanStatement(subject=(subject("plan.tfplan", b"plan"),), predicate=PLAN)
 EXPECTED = Expected(
@@ -91,6 +93,7 @@ PLANS = st.builds(
     change_set=st.lists(st.builds(ChangeRef, address=st.text(), digest=st.text()), max_size=3).map(tuple),
     builder=st.builds(Builder, runner=st.text(), host=st.text(), run_id=st.text()),
     **dict.fromkeys(("started_on", "finished_on", "expires_on"), TIMES),
+    audit_head=st.none() | st.builds(AuditHead, seq=st.integers(min_value=1, max_value=10**12), id=st.text()),
 )
 SUBJECTS = st.lists(st.builds(Subject, name=st.text(), digest=DIGESTS), max_size=3).map(tuple)
 

@@ -11,9 +11,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
 from tfops import dsse
-from tfops.attestation import Builder, encode
-from tfops.audit import FIRST_PREVIOUS, AuditEntry, AuditPredicate, Event, decode_entry, statement
-from tfops.errors import Exit, TfopsError, VerificationError
+from tfops.attestation import AuditHead, Builder, Check, encode
+from tfops.audit import (
+    FIRST_PREVIOUS,
+    Anchor,
+    AuditEntry,
+    AuditPredicate,
+    Event,
+    anchor_checks,
+    chain_checks,
+    decode_entry,
+    parse_anchor,
+    statement,
+)
+from tfops.errors import Exit, TfopsError, UsageError, VerificationError
 
 
 def signer(seed: bytes) -> CryptoSigner:
@@ -137,3 +148,90 @@ def test_what_was_signed_as_something_else_is_no_entry():
 
 def test_an_events_name_never_changes_from_one_version_to_the_next():
     assert [event.value for event in Event] == ["unlock-state", "release-lease", "push-state", "acknowledge-drift"]
+
+
+def log(length: int) -> dict[int, AuditEntry | None]:
+    return {number: opened(envelope) for number, envelope in enumerate(chain(length), start=1)}
+
+
+def faults(entries: dict[int, AuditEntry | None]) -> list[str]:
+    checks = chain_checks(entries, store_id="0" * 32)
+    assert not any(check.ok for check in checks)
+    return [check.name for check in checks]
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_nothing_is_wrong_with_a_whole_chain(length):
+    assert faults(log(length)) == []
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_an_entry_that_was_taken_out_is_named(number):
+    entries = log(5)
+    del entries[number]
+    assert faults(entries) == [f"entry {number}"]
+
+
+def test_two_entries_that_changed_places_are_named():
+    entries = log(5)
+    entries[2], entries[4] = entries[4], entries[2]
+    assert {"entry 2", "entry 4"} <= set(faults(entries))
+
+
+def test_an_entry_that_a_key_holder_wrote_anew_does_not_fit_the_next_one():
+    entries = log(5)
+    entries[3] = opened(signed(seq=3, previous=entries[2].id, reason="nothing to see"))  # type: ignore[union-attr]
+    assert faults(entries) == ["entry 4"]
+
+
+def test_one_that_does_not_verify_is_told_by_its_signature_and_blames_no_other():
+    assert faults(log(5) | {3: None}) == []
+
+
+def test_an_entry_of_another_store_is_named():
+    entries = {1: opened(signed(store_id="f" * 32))}
+    (check,) = chain_checks(entries, store_id="0" * 32)
+    assert check == Check(name="entry 1", ok=False, detail="it belongs to store ffffffffffff")
+
+
+def anchored(entries: dict[int, AuditEntry | None], head: AuditHead) -> Check:
+    (check,) = anchor_checks(entries, [Anchor(head=head, where="deployment abc")])
+    return check
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_an_anchor_holds_for_as_long_as_its_entry_is_there(number):
+    entries = log(5)
+    entry = entries[number]
+    assert entry is not None
+    assert anchored(entries, entry.head).ok
+
+
+def test_an_anchor_shows_that_the_end_was_cut_off():
+    whole = log(5)
+    check = anchored({number: entry for number, entry in whole.items() if number < 4}, whole[5].head)  # type: ignore[union-attr]
+    assert not check.ok
+    assert check.detail == "deployment abc names entry 5, but the log ends at 3: its end was cut off"
+
+
+def test_an_anchor_shows_that_the_whole_log_is_gone():
+    assert not anchored({}, log(1)[1].head).ok  # type: ignore[union-attr]
+
+
+def test_an_anchor_shows_that_a_key_holder_wrote_the_end_anew():
+    whole = log(3)
+    forged = whole | {3: opened(signed(seq=3, previous=whole[2].id, reason="nothing to see"))}  # type: ignore[union-attr]
+    assert faults(forged) == []
+    assert not anchored(forged, whole[3].head).ok  # type: ignore[union-attr]
+
+
+def test_an_anchor_is_read_as_it_is_printed():
+    entry = opened(signed())
+    assert parse_anchor(f"1:{entry.id}\n").head == entry.head
+
+
+@pytest.mark.parametrize("text", ["", "1", "0:" + "a" * 64, "1:" + "a" * 63, "1:" + "A" * 64, "x:" + "a" * 64])
+def test_what_is_no_anchor_is_a_usage_error(text):
+    with pytest.raises(UsageError) as refused:
+        parse_anchor(text)
+    assert refused.value.problems[0].code == "usage.anchor"

@@ -1,12 +1,13 @@
-"""Writing the audit log: one object an entry, appended by a write that succeeds once."""
+"""The audit log in the store: one object an entry, appended by a write that succeeds once."""
 
 from collections.abc import Mapping
 
 from tfops import dsse
-from tfops.attestation import encode
+from tfops.attestation import AuditHead, Check, encode
 from tfops.audit import FIRST_PREVIOUS, AuditEntry, AuditPredicate, Event, decode_entry, statement
-from tfops.errors import FailedError
+from tfops.errors import FailedError, VerificationError
 from tfops.steps.opening import Session, now
+from tfops.steps.store import sha256
 
 PLACE = "audit"
 TRIES = 50
@@ -15,10 +16,10 @@ TRIES = 50
 def record(session: Session, event: Event, stack: str, *, reason: str, details: Mapping[str, str]) -> None:
     """Append an entry; it is in the store when this returns."""
     for _ in range(TRIES):
-        seq, previous = _last(session)
+        last = _last(session)
         predicate = AuditPredicate(
-            seq=seq + 1,
-            previous=previous,
+            seq=last.seq + 1 if last else 1,
+            previous=last.id if last else FIRST_PREVIOUS,
             event=event,
             store_id=session.store.id,
             stack=stack,
@@ -28,7 +29,7 @@ def record(session: Session, event: Event, stack: str, *, reason: str, details: 
             at=now(),
         )
         data = dsse.sign(encode(statement(predicate)), session.signer)
-        if session.store.objects.create(f"{PLACE}/{seq + 1:012d}.json", data):
+        if session.store.objects.create(_key(predicate.seq), data):
             return
     raise FailedError("too many runs write the audit log at once", code="store.conflict", hint="run again")
 
@@ -39,21 +40,60 @@ def record_unlock(session: Session, stack: str, lock: Mapping[str, object]) -> N
     record(session, Event.UNLOCK_STATE, stack, reason="left by a dead run of tfops", details=details)
 
 
-def entries(session: Session) -> list[AuditEntry]:
-    """Every entry, verified, in its order."""
-    names = session.store.objects.names(PLACE)
-    return [_entry(session, name) for name in names]
+def head(session: Session) -> AuditHead | None:
+    """The last entry, for records to vouch for; read once a run. None for an empty log, and for a damaged end."""
+    known = session.store.known_audit_head
+    if not known:
+        try:
+            known.append(_last(session))
+        except VerificationError as error:
+            session.say("", f"{error}; look at it: tfops audit verify")
+            known.append(None)
+    return known[0]
 
 
-def _last(session: Session) -> tuple[int, str]:
-    names = session.store.objects.names(PLACE)
+def read(session: Session) -> tuple[dict[int, AuditEntry | None], list[Check]]:
+    """Every entry by the number it lies under, None for one that does not verify; and what is wrong with those."""
+    entries: dict[int, AuditEntry | None] = {}
+    checks = []
+    for name in session.store.objects.names(PLACE):
+        number = _number(name)
+        if number is None:
+            checks.append(Check(name=name, ok=False, detail="does not belong into the log"))
+            continue
+        try:
+            entries[number] = _entry(session, name)
+        except VerificationError as error:
+            entries[number] = None
+            checks.append(Check(name=f"entry {number}", ok=False, detail=str(error)))
+    return entries, checks
+
+
+def _last(session: Session) -> AuditHead | None:
+    # What lies there counts, whoever signed it: a key that is not trusted any more must not stop the log. That it is
+    # good is for `tfops audit verify` to say.
+    names = [name for name in session.store.objects.names(PLACE) if _number(name)]
     if not names:
-        return 0, FIRST_PREVIOUS
-    last = _entry(session, names[-1])
-    return last.record.seq, last.id
+        return None
+    data = session.store.objects.get(f"{PLACE}/{names[-1]}") or b""
+    payload = dsse.unverified_payload(data, what=_what(names[-1]))
+    return AuditHead(seq=_number(names[-1]) or 0, id=sha256(payload))
+
+
+def _key(seq: int) -> str:
+    return f"{PLACE}/{seq:012d}.json"
+
+
+def _number(name: str) -> int | None:
+    stem = name.removesuffix(".json")
+    return int(stem) if stem.isascii() and stem.isdigit() and f"{PLACE}/{name}" == _key(int(stem)) else None
 
 
 def _entry(session: Session, name: str) -> AuditEntry:
-    what = f"the audit entry {name.removesuffix('.json')}"
+    what = _what(name)
     data = session.store.objects.get(f"{PLACE}/{name}") or b""
     return decode_entry(dsse.verify(data, session.keys, what=what), what=what)
+
+
+def _what(name: str) -> str:
+    return f"the audit entry {name.removesuffix('.json')}"

@@ -29,7 +29,7 @@ from tfops.errors import TfopsError
 from tfops.fingerprint import Fingerprint
 from tfops.redaction import redact, secrets_of
 from tfops.report.plan_text import render_text
-from tfops.steps import diagnosis
+from tfops.steps import audit, diagnosis
 from tfops.steps.opening import Session, now
 from tfops.steps.state import Snapshot
 from tfops.steps.store import sha256
@@ -230,6 +230,7 @@ def _predicate(
         started_on=planned.started_on,
         finished_on=planned.finished_on,
         expires_on=planned.finished_on + VALIDITY,
+        audit_head=audit.head(session),
     )
 
 

@@ -7,6 +7,7 @@ from tfops import dsse
 from tfops.attestation import Digest, Purpose, Subject, encode, subject
 from tfops.deployment import ResourceResult, Result, ResultPredicate, ResultStatement
 from tfops.fingerprint import Fingerprint
+from tfops.steps import audit
 from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import source_of, state_ref
@@ -77,6 +78,7 @@ def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
         builder=session.builder,
         started_on=ending.started_on,
         finished_on=now(),
+        audit_head=audit.head(session),
     )
     payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
     return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer))

@@ -15,7 +15,7 @@ import msgspec
 
 from tfops import dsse
 from tfops.adapters.objects import Objects
-from tfops.attestation import PLAN_FILES, PlanStatement, decode_plan
+from tfops.attestation import PLAN_FILES, AuditHead, PlanStatement, decode_plan
 from tfops.deployment import Claim, Deployment, Result, decode_deployment
 from tfops.errors import FailedError, UsageError, VerificationError
 from tfops.steps.guard import GuardedObjects
@@ -70,11 +70,14 @@ class Store:
         self._claims: dict[str, bytes] = {}
         self._registered_here: set[str] = set()
         self._index: list[str] = []
+        self.known_audit_head: list[AuditHead | None] = []
+        """What this run has read of the audit log: nothing yet, or its last entry."""
 
     def guarded(self, check: Callable[[], None]) -> "Store":
         """The same store for a run that holds a stack: before every write `check` says whether it still does."""
         store = Store(GuardedObjects(self.objects, check), store_id=self.id, digest_key=self.digest_key)
         store._heads, store._registered_here, store._index = self._heads, self._registered_here, self._index
+        store.known_audit_head = self.known_audit_head
         return store
 
     def head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:

@@ -96,6 +96,7 @@ def plan(stack: str = "prod", *, store_id: str = ID, run_id: str = "r", by: Cryp
         started_on=NOW,
         finished_on=NOW,
         expires_on=NOW + timedelta(days=1),
+        audit_head=None,
     )
     subjects = tuple(subject(name, data) for name, data in PAYLOADS.items())
     payload = encode(PlanStatement(subject=subjects, predicate=predicate))
