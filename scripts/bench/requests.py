@@ -37,7 +37,8 @@ def kind(request: Request) -> str:
     if "/probe/" in request.path:
         return "run: probe"
     if "list-type" in request.query:
-        return "run: orphans (a listing)" if "stacks" in request.query else "stack: a listing"
+        names = {"stacks": "run: orphans (a listing)", "audit": "run: the end of the audit log (a listing)"}
+        return next((name for part, name in names.items() if part in request.query), "stack: a listing")
     if request.path.endswith(("/store.json", "/digest-key")):
         return "run: opening the store"
     if "/events.ndjson" in request.path:
