@@ -5,6 +5,7 @@ Unknown predicate versions and unknown fields are refused: a verifier never pass
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -12,7 +13,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from tfops.dsse import Verified
-from tfops.errors import VerificationError
+from tfops.errors import Exit, VerificationError
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PLAN_TYPE = "https://tfops.dev/terraform-plan/v1"
@@ -175,6 +176,23 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     ok: bool
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Base of what a verification found: everything that was looked at."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def verified(self) -> bool:
+        """Whether every check held."""
+        return all(check.ok for check in self.checks)
+
+    @property
+    def exit_code(self) -> Exit:
+        """5 where a check failed."""
+        return Exit.OK if self.verified else Exit.UNVERIFIED
 
 
 def check_files(subjects: tuple[Subject, ...], files: Mapping[str, bytes]) -> list[Check]:

@@ -7,6 +7,7 @@ number and id of an entry that somebody else keeps: plans and deployments do, an
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 import msgspec
 
@@ -83,8 +84,13 @@ def decode_entry(verified: Verified, *, what: str) -> AuditEntry:
     return AuditEntry(id=verified.id, runner=verified.signer, record=found.predicate)
 
 
+def anchor_text(head: AuditHead) -> str:
+    """An entry as people note it down: NUMBER:ID."""
+    return f"{head.seq}:{head.id}"
+
+
 def parse_anchor(text: str) -> Anchor:
-    """An anchor as `tfops audit verify` prints it; raises UsageError for anything else."""
+    """An anchor as `anchor_text` writes it; raises UsageError for anything else."""
     match = _ANCHOR.fullmatch(text.strip())
     if match is None:
         raise UsageError(
@@ -101,10 +107,12 @@ def chain_checks(entries: Mapping[int, AuditEntry | None], *, store_id: str) -> 
     Empty where every entry from the first to the last is there, in its place, and follows the one before it.
     """
     checks = []
-    for number in range(1, max(entries, default=0) + 1):
-        if number not in entries:
-            checks.append(_failed(number, "missing: it was taken out"))
-        elif (entry := entries[number]) is not None:
+    for before, number in pairwise([0, *sorted(entries)]):
+        if number - before > 1:
+            # Told as one: who may write to the store can put an entry under any number.
+            gap = f"entry {number - 1}" if number - before == 2 else f"entries {before + 1} to {number - 1}"
+            checks.append(Check(name=gap, ok=False, detail="missing: it was taken out"))
+        if (entry := entries[number]) is not None:
             checks += _entry_checks(number, entry, entries, store_id)
     return checks
 

@@ -172,6 +172,12 @@ def test_an_entry_that_was_taken_out_is_named(number):
     assert faults(entries) == [f"entry {number}"]
 
 
+def test_an_entry_put_under_a_number_far_away_is_told_at_once():
+    entries = log(2)
+    entries[10**12 - 1] = entries[2]
+    assert faults(entries) == ["entries 3 to 999999999998", "entry 999999999999"]
+
+
 def test_two_entries_that_changed_places_are_named():
     entries = log(5)
     entries[2], entries[4] = entries[4], entries[2]

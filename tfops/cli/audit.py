@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from tfops.attestation import Check
-from tfops.audit import AuditEntry
+from tfops.audit import AuditEntry, anchor_text
 from tfops.cli.options import Setting, branch_option, output_options
 from tfops.cli.output import Result
 from tfops.cli.reading import session_for
@@ -94,7 +94,7 @@ def _entry(entry: AuditEntry) -> dict[str, object]:
 
 
 def _anchor(log: AuditLog) -> str | None:
-    return f"{log.head.seq}:{log.head.id}" if log.head else None
+    return anchor_text(log.head) if log.head else None
 
 
 def _listing(log: AuditLog) -> object:

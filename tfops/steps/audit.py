@@ -62,7 +62,7 @@ def read(session: Session) -> tuple[dict[int, AuditEntry | None], list[Check]]:
             checks.append(Check(name=name, ok=False, detail="does not belong into the log"))
             continue
         try:
-            entries[number] = _entry(session, name)
+            entries[number] = _entry(session, number)
         except VerificationError as error:
             entries[number] = None
             checks.append(Check(name=f"entry {number}", ok=False, detail=str(error)))
@@ -72,16 +72,24 @@ def read(session: Session) -> tuple[dict[int, AuditEntry | None], list[Check]]:
 def _last(session: Session) -> AuditHead | None:
     # What lies there counts, whoever signed it: a key that is not trusted any more must not stop the log. That it is
     # good is for `tfops audit verify` to say.
-    names = [name for name in session.store.objects.names(PLACE) if _number(name)]
-    if not names:
+    numbers = [number for name in session.store.objects.names(PLACE) if (number := _number(name))]
+    if not numbers:
         return None
-    data = session.store.objects.get(f"{PLACE}/{names[-1]}") or b""
-    payload = dsse.unverified_payload(data, what=_what(names[-1]))
-    return AuditHead(seq=_number(names[-1]) or 0, id=sha256(payload))
+    payload = dsse.unverified_payload(_data(session, numbers[-1]), what=_what(numbers[-1]))
+    return AuditHead(seq=numbers[-1], id=sha256(payload))
 
 
-def _key(seq: int) -> str:
-    return f"{PLACE}/{seq:012d}.json"
+def _entry(session: Session, number: int) -> AuditEntry:
+    what = _what(number)
+    return decode_entry(dsse.verify(_data(session, number), session.keys, what=what), what=what)
+
+
+def _data(session: Session, number: int) -> bytes:
+    return session.store.objects.get(_key(number)) or b""
+
+
+def _key(number: int) -> str:
+    return f"{PLACE}/{number:012d}.json"
 
 
 def _number(name: str) -> int | None:
@@ -89,11 +97,5 @@ def _number(name: str) -> int | None:
     return int(stem) if stem.isascii() and stem.isdigit() and f"{PLACE}/{name}" == _key(int(stem)) else None
 
 
-def _entry(session: Session, name: str) -> AuditEntry:
-    what = _what(name)
-    data = session.store.objects.get(f"{PLACE}/{name}") or b""
-    return decode_entry(dsse.verify(data, session.keys, what=what), what=what)
-
-
-def _what(name: str) -> str:
-    return f"the audit entry {name.removesuffix('.json')}"
+def _what(number: int) -> str:
+    return f"the audit entry {number:012d}"

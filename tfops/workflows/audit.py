@@ -2,34 +2,22 @@
 
 from dataclasses import dataclass
 
-from tfops.attestation import AuditHead, Check
+from tfops.attestation import AuditHead, Check, Checked
 from tfops.audit import Anchor, AuditEntry, anchor_checks, chain_checks
-from tfops.errors import Exit
 from tfops.steps import audit
 from tfops.steps.opening import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditLog:
+class AuditLog(Checked):
     """The entries that verify, in their order, and every check that was made of the log."""
 
     entries: tuple[AuditEntry, ...]
-    checks: tuple[Check, ...]
 
     @property
     def head(self) -> AuditHead | None:
         """The last entry that verifies: the anchor to keep."""
         return self.entries[-1].head if self.entries else None
-
-    @property
-    def verified(self) -> bool:
-        """Whether every check held."""
-        return all(check.ok for check in self.checks)
-
-    @property
-    def exit_code(self) -> Exit:
-        """5 where a check failed."""
-        return Exit.OK if self.verified else Exit.UNVERIFIED
 
 
 def audit_log(session: Session, *, anchor: Anchor | None = None) -> AuditLog:

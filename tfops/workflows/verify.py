@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfops.attestation import Check, PlanStatement
-from tfops.errors import Exit
+from tfops.attestation import Checked, PlanStatement
 from tfops.steps.artifact import all_checks, files_of
 from tfops.steps.opening import Session
 
@@ -14,23 +13,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(Checked):
     """Every check of one artifact."""
 
     where: str
     plan_id: str | None
     statement: PlanStatement | None
-    checks: tuple[Check, ...]
-
-    @property
-    def verified(self) -> bool:
-        """Whether every check held."""
-        return all(check.ok for check in self.checks)
-
-    @property
-    def exit_code(self) -> Exit:
-        """5 where a check failed."""
-        return Exit.OK if self.verified else Exit.UNVERIFIED
 
 
 def verify(name: str, *, session: Session | None, keys: Mapping[str, "SSlibKey"], redacted_only: bool) -> Verification:
