@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.drift_world import World, Worlds, deploy
 from tests.e2e.sandbox import BucketWorld, Sandbox
+from tests.killing.table import end_processes
 from tests.provider.install import install
 from tests.servers.fixtures import moto_server  # noqa: F401  (a fixture)
 from tests.servers.moto import Moto
@@ -63,3 +65,32 @@ def fakecloud(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def moto_bucket(moto_server: Moto) -> BucketWorld:  # noqa: F811
     """A bucket of this worker's moto server; each world that lies in it has a prefix of its own."""
     return BucketWorld(name=moto_server.bucket("worlds"), endpoint=moto_server.endpoint, environ=moto_server.environ)
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory, fakecloud: Path) -> Iterator[Worlds]:
+    """The worlds that the tests of this module begin with."""
+    made = Worlds(directory=tmp_path_factory.mktemp("worlds"), settings=fakecloud)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def world(worlds: Worlds) -> World:
+    """One stack, applied."""
+    return worlds.begin("plain", deploy)
+
+
+@pytest.fixture
+def s3_world(worlds: Worlds, tmp_path: Path, moto_bucket: BucketWorld) -> Iterator[World]:
+    """One stack whose store is a bucket, applied."""
+    made = deploy(worlds.new(tmp_path / "world", bucket=moto_bucket))
+    yield made
+    end_processes(made.sandbox)
+
+
+@pytest.fixture(params=["local", "s3"])
+def either(request: pytest.FixtureRequest) -> World:
+    """One stack, applied, on each kind of store."""
+    made: World = request.getfixturevalue("world" if request.param == "local" else "s3_world")
+    return made

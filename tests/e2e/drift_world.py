@@ -20,6 +20,15 @@ from tests.provider.install import lock_file, provider_at
 SERVER, RECORD, BUCKET = "fakecloud_server.a", "fakecloud_record.r", "fakecloud_bucket.b"
 SECRET_ENV = "OPS_WEBHOOK_SECRET"
 PASSWORD = "pw-of-the-code"
+IMAGE = """
+data "fakecloud_image" "os" {
+  name = "os"
+}
+resource "fakecloud_record" "image" {
+  name  = "image"
+  value = data.fakecloud_image.os.version
+}
+"""
 POLICY = '{"Statement":[{"Action":["read","list"],"Effect":"Allow"}]}'
 
 

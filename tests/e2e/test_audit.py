@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,14 +18,6 @@ pytestmark = [
 
 LATER = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 LAST = 4
-
-
-@pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory, fakecloud: Path) -> Iterator[Worlds]:
-    """The world that the tests of this module begin with."""
-    made = Worlds(directory=tmp_path_factory.mktemp("worlds"), settings=fakecloud)
-    yield made
-    made.end()
 
 
 def _decided(world: World) -> World:

@@ -9,8 +9,7 @@ import shutil
 import signal
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,13 +20,12 @@ from tests.e2e.drift_world import (
     SERVER,
     World,
     Worlds,
-    deploy,
     drop,
     incidents,
     tags,
     told,
 )
-from tests.e2e.sandbox import BucketWorld, Running, wait_for
+from tests.e2e.sandbox import Running, wait_for
 from tests.killing.table import end_processes
 
 pytestmark = [
@@ -38,35 +36,6 @@ pytestmark = [
 
 SLOW = 3.0
 """Seconds a call takes in which something else is to happen."""
-
-
-@pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory, fakecloud: Path) -> Iterator[Worlds]:
-    """The worlds that the tests of this module begin with."""
-    made = Worlds(directory=tmp_path_factory.mktemp("worlds"), settings=fakecloud)
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def world(worlds: Worlds) -> World:
-    """One stack, applied."""
-    return worlds.begin("plain", deploy)
-
-
-@pytest.fixture
-def s3_world(worlds: Worlds, tmp_path: Path, moto_bucket: BucketWorld) -> Iterator[World]:
-    """One stack whose store is a bucket, applied."""
-    made = deploy(worlds.new(tmp_path / "world", bucket=moto_bucket))
-    yield made
-    end_processes(made.sandbox)
-
-
-@pytest.fixture(params=["local", "s3"])
-def either(request: pytest.FixtureRequest) -> World:
-    """One stack, applied, on each kind of store."""
-    made: World = request.getfixturevalue("world" if request.param == "local" else "s3_world")
-    return made
 
 
 def _deploy_two(world: World) -> None:

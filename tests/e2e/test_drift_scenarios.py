@@ -4,7 +4,6 @@ import base64
 import json
 import shutil
 import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.drift_world import (
     BUCKET,
+    IMAGE,
     PASSWORD,
     POLICY,
     RECORD,
@@ -31,8 +31,6 @@ from tests.e2e.drift_world import (
     told,
     words,
 )
-from tests.e2e.sandbox import BucketWorld
-from tests.killing.table import end_processes
 
 pytestmark = [
     pytest.mark.slow,
@@ -43,15 +41,6 @@ NESTED = "data.fakecloud_image.nested"
 IMAGE_RECORD = "fakecloud_record.image"
 LATER = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
 
-IMAGE = """
-data "fakecloud_image" "os" {
-  name = "os"
-}
-resource "fakecloud_record" "image" {
-  name  = "image"
-  value = data.fakecloud_image.os.version
-}
-"""
 IGNORED = """
 resource "fakecloud_server" "listed" {
   name = "listed"
@@ -96,20 +85,6 @@ RICH = {"more": IMAGE + IGNORED, "files": {"dev/m/main.tf": MODULE}}
 """A data source, and what the code ignores, also in a module."""
 
 
-@pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory, fakecloud: Path) -> Iterator[Worlds]:
-    """The worlds that the tests of this module begin with."""
-    made = Worlds(directory=tmp_path_factory.mktemp("worlds"), settings=fakecloud)
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def world(worlds: Worlds) -> World:
-    """One stack, applied."""
-    return worlds.begin("plain", deploy)
-
-
 def _image(world: World, version: str) -> None:
     world.cloud.write("image", "os", {"name": "os", "version": version})
 
@@ -128,21 +103,6 @@ def _deploy_checked(world: World) -> None:
 def rich(worlds: Worlds) -> World:
     """One stack with RICH in it, applied."""
     return worlds.begin("rich", _deploy_rich)
-
-
-@pytest.fixture
-def s3_world(worlds: Worlds, tmp_path: Path, moto_bucket: BucketWorld) -> Iterator[World]:
-    """One stack whose store is a bucket, applied."""
-    made = deploy(worlds.new(tmp_path / "world", bucket=moto_bucket))
-    yield made
-    end_processes(made.sandbox)
-
-
-@pytest.fixture(params=["local", "s3"])
-def either(request: pytest.FixtureRequest) -> World:
-    """One stack, applied, on each kind of store."""
-    made: World = request.getfixturevalue("world" if request.param == "local" else "s3_world")
-    return made
 
 
 # ----------------------------------------------------------------- what moved, and in which direction

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.drift_world import IMAGE
 from tests.e2e.sandbox import BucketWorld, Result, Running, Sandbox, environment, wait_for
 from tests.killing.table import end_processes
 from tests.provider import Cloud
@@ -200,17 +201,6 @@ def test_a_commit_that_is_not_applied_is_pending_and_no_drift(either_world: Worl
     found = world.drift(expect=2)
     assert (found["verdict"], tags(found), found["incidents"]) == ("pending", {SERVER: {"pending"}}, [])
     assert found["pending"]["summary"]["update"] == 1
-
-
-IMAGE = """
-data "fakecloud_image" "os" {
-  name = "os"
-}
-resource "fakecloud_record" "image" {
-  name  = "image"
-  value = data.fakecloud_image.os.version
-}
-"""
 
 
 def test_a_data_source_that_moved_is_told_from_a_commit_that_is_not_applied(world: World) -> None:
