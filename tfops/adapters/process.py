@@ -93,7 +93,7 @@ def ending_file(stdout: Path) -> Path:
     return stdout.with_suffix(".exit")
 
 
-def capture(command: Command, *, timeout_seconds: float) -> tuple[int, bytes, bytes]:
+def capture(command: Command, *, timeout_seconds: float, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
     """Run a short program that holds no data (git, a version query): exit code, stdout, stderr.
 
     Raises TimeoutError; the program is killed then.
@@ -103,7 +103,8 @@ def capture(command: Command, *, timeout_seconds: float) -> tuple[int, bytes, by
             list(command.argv),
             env=dict(command.env),
             cwd=command.cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            input=stdin,
             capture_output=True,
             timeout=timeout_seconds,
             check=False,

@@ -1,0 +1,172 @@
+"""Enough people said yes, nobody said no, and none of them about their own work."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.test_attestation import PLAN
+from tfops.approval import (
+    ApprovalPredicate,
+    Ballot,
+    Vote,
+    Word,
+    approval_statement,
+    decode_vote,
+    tally,
+)
+from tfops.attestation import CLOCK_SKEW, Digest, encode
+from tfops.dsse import Verified
+from tfops.errors import VerificationError
+
+NOW = PLAN.finished_on + timedelta(hours=1)
+ID, FILE = "a" * 64, "b" * 64
+PEOPLE = frozenset({"alice", "bob", "carol"})
+
+
+def ballot(**fields: Any) -> Ballot:
+    given_ = {"plan_id": ID, "plan": PLAN, "plan_file": FILE, "approvers": PEOPLE, "wanted": 2}
+    return Ballot(**{**given_, **fields})
+
+
+def vote(
+    owner: str = "alice", word: Word = Word.APPROVED, *, plan_id: str = ID, plan_file: str = FILE, **fields: Any
+) -> Vote:
+    record = ApprovalPredicate(
+        **{
+            "decision": word,
+            "approver": owner,
+            "store_id": PLAN.store_id,
+            "stack": PLAN.stack,
+            "environment": PLAN.environment,
+            "change_digest": PLAN.change_digest,
+            "decided_on": NOW - timedelta(minutes=10),
+            "expires_on": NOW + timedelta(hours=23),
+            "comment": "",
+            "viewed": Digest(sha256="c" * 64),
+            **fields,
+        }
+    )
+    statement = approval_statement(plan_id, Digest(sha256=plan_file), record)
+    return Vote(id="d" * 64, fingerprint=f"SHA256:{owner}", owner=owner, subject=statement.subject, record=record)
+
+
+def reasons(ballot_: Ballot, *votes: Vote) -> list[str]:
+    return [one.reason for one in tally(ballot_, votes, NOW).uncounted]
+
+
+def test_two_people_are_enough_for_two():
+    found = tally(ballot(), [vote("alice"), vote("bob")], NOW)
+    assert (found.is_approved, found.approved_by, found.missing) == (True, ("alice", "bob"), 0)
+
+
+def test_one_person_is_not_enough_for_two_and_it_says_who_may_still():
+    found = tally(ballot(), [vote("alice")], NOW)
+    assert (found.is_approved, found.missing, found.may_still) == (False, 1, ("bob", "carol"))
+
+
+def test_two_keys_of_one_person_are_one_person():
+    second = msgspec.structs.replace(vote("alice"), fingerprint="SHA256:other")
+    found = tally(ballot(), [vote("alice"), second], NOW)
+    assert (found.approved_by, found.missing) == (("alice",), 1)
+
+
+def test_a_rejection_vetoes_whatever_the_others_say():
+    found = tally(ballot(), [vote("alice"), vote("bob"), vote("carol", Word.REJECTED)], NOW)
+    assert (found.is_approved, found.rejected_by) == (False, ("carol",))
+
+
+def test_a_rejection_that_was_withdrawn_does_not_veto():
+    later = vote("carol", Word.WITHDRAWN, decided_on=NOW - timedelta(minutes=1))
+    assert tally(ballot(), [vote("alice"), vote("bob"), vote("carol", Word.REJECTED), later], NOW).is_approved
+
+
+def test_of_a_persons_decisions_the_latest_counts():
+    later = vote("alice", Word.REJECTED, decided_on=NOW - timedelta(minutes=1))
+    assert tally(ballot(wanted=1), [later, vote("alice")], NOW).rejected_by == ("alice",)
+    back = vote("alice", decided_on=NOW)
+    assert tally(ballot(wanted=1), [later, vote("alice"), back], NOW).is_approved
+
+
+def test_of_two_decisions_at_the_same_moment_the_one_that_stops_counts():
+    for order in ([Word.APPROVED, Word.REJECTED], [Word.REJECTED, Word.APPROVED]):
+        assert tally(ballot(wanted=1), [vote("alice", word) for word in order], NOW).rejected_by == ("alice",)
+
+
+def test_nobody_approves_their_own_work():
+    found = reasons(ballot(barred=(("alice", "wrote commit 1a2b3c4d"),)), vote("alice"))
+    assert found == ["alice wrote commit 1a2b3c4d: nobody approves their own work"]
+
+
+def test_an_author_may_reject_their_own_work():
+    assert tally(ballot(barred=(("alice", "wrote it"),)), [vote("alice", Word.REJECTED)], NOW).rejected_by == ("alice",)
+
+
+def test_a_rejection_does_not_expire():
+    old = vote("carol", Word.REJECTED, expires_on=NOW - timedelta(minutes=1))
+    assert tally(ballot(), [old], NOW).rejected_by == ("carol",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"stack": "prod/other"}, "it is for prod/other, not for "),
+        ({"store_id": "f" * 32}, "it is for "),
+        ({"environment": "dev"}, "it is for "),
+        ({"plan_id": "e" * 64}, "it is for another plan"),
+        ({"plan_file": "e" * 64}, "it is for another plan"),
+        ({"change_digest": "e" * 64}, "it is for other changes"),
+        ({"owner": "mallory"}, "mallory may not approve here"),
+        ({"expires_on": NOW - timedelta(seconds=1)}, "it expired at "),
+        ({"decided_on": PLAN.finished_on - CLOCK_SKEW - timedelta(seconds=1)}, "it is older than the plan"),
+        ({"decided_on": NOW + CLOCK_SKEW + timedelta(seconds=1)}, "it was made in the future"),
+    ],
+)
+def test_what_does_not_count_is_told_with_its_reason(changed: dict[str, Any], reason: str):
+    found = tally(ballot(wanted=1), [vote(**changed)], NOW)
+    assert not found.is_approved
+    assert found.uncounted[0].reason.startswith(reason)
+
+
+WORDS = st.sampled_from(Word)
+VOTES = st.lists(
+    st.builds(
+        lambda owner, word, minutes: vote(owner, word, decided_on=NOW - timedelta(minutes=minutes)),
+        st.sampled_from([*sorted(PEOPLE), "mallory"]),
+        WORDS,
+        st.integers(min_value=0, max_value=50),
+    ),
+    max_size=8,
+)
+
+
+@given(VOTES, st.integers(min_value=1, max_value=3), st.randoms())
+def test_the_order_in_which_votes_are_read_changes_nothing(votes, wanted, random):
+    shuffled = list(votes)
+    random.shuffle(shuffled)
+    one, other = tally(ballot(wanted=wanted), votes, NOW), tally(ballot(wanted=wanted), shuffled, NOW)
+    assert (one.approved_by, one.rejected_by, one.missing) == (other.approved_by, other.rejected_by, other.missing)
+
+
+@given(VOTES, st.integers(min_value=1, max_value=3))
+def test_nothing_is_approved_without_that_many_different_people_who_may(votes, wanted):
+    found = tally(ballot(wanted=wanted), votes, NOW)
+    said_yes = {one.owner for one in votes if one.record.decision is Word.APPROVED} & PEOPLE
+    assert not found.is_approved or len(said_yes) >= wanted
+
+
+def test_a_vote_in_anothers_name_is_refused():
+    payload = encode(approval_statement(ID, Digest(sha256=FILE), vote("alice").record))
+    with pytest.raises(VerificationError) as refused:
+        decode_vote(Verified(payload=payload, signer="SHA256:x"), owner="mallory", what="an approval")
+    assert refused.value.problems[0].code == "approval.identity"
+
+
+def test_a_vote_comes_back_as_it_was_signed():
+    record = vote("alice", comment="looked at the database twice").record
+    payload = encode(approval_statement(ID, Digest(sha256=FILE), record))
+    found = decode_vote(Verified(payload=payload, signer="SHA256:x"), owner="alice", what="an approval")
+    assert (found.record, found.owner, found.fingerprint) == (record, "alice", "SHA256:x")

@@ -1,0 +1,182 @@
+"""What people decided about a plan, and whether that is enough: counted by person, never by key.
+
+A decision is an in-toto statement of our own (reference: DSSE v1, in-toto Statement v1), signed with an SSH key.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from tfops.attestation import CLOCK_SKEW, STATEMENT_TYPE, Digest, Document, Moment, PlanPredicate, Subject, decode
+from tfops.dsse import Verified
+from tfops.errors import VerificationError
+
+APPROVAL_TYPE = "https://tfops.dev/plan-approval/v1"
+PLAN_STATEMENT, PLAN_FILE = "plan-statement", "plan.tfplan"
+
+
+class Word(StrEnum):
+    """What a person says. `withdrawn` takes the person's earlier decision back, whichever it was."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+class ApprovalPredicate(Document, frozen=True, kw_only=True):
+    """One decision of one person over one plan (reference/signing.md §3.4)."""
+
+    decision: Word
+    approver: str
+    store_id: str
+    stack: str
+    environment: str
+    change_digest: str
+    decided_on: Moment
+    expires_on: Moment
+    comment: str
+    viewed: Digest
+    """The text that was shown to the person."""
+
+
+class ApprovalStatement(
+    Document, frozen=True, kw_only=True, rename={"type_": "_type", "predicate_type": "predicateType"}
+):
+    """The signed document of a decision. Its subjects are the plan's statement and the plan file."""
+
+    type_: str = STATEMENT_TYPE
+    predicate_type: str = APPROVAL_TYPE
+    subject: tuple[Subject, ...]
+    predicate: ApprovalPredicate
+
+
+class Vote(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision whose signature fits: its id, the fingerprint of its key, the owner of that key, what it says."""
+
+    id: str
+    fingerprint: str
+    owner: str
+    subject: tuple[Subject, ...]
+    record: ApprovalPredicate
+
+
+def approval_statement(plan_id: str, plan_file: Digest, predicate: ApprovalPredicate) -> ApprovalStatement:
+    """The statement of a decision over the plan of that id."""
+    named = (
+        Subject(name=PLAN_STATEMENT, digest=Digest(sha256=plan_id)),
+        Subject(name=PLAN_FILE, digest=plan_file),
+    )
+    return ApprovalStatement(subject=named, predicate=predicate)
+
+
+def decode_vote(verified: Verified, *, owner: str, what: str) -> Vote:
+    """A decision from verified bytes; refuses one that speaks for somebody else than the owner of its key."""
+    found = decode(verified.payload, ApprovalStatement, APPROVAL_TYPE, what=what)
+    if found.predicate.approver != owner:
+        raise VerificationError(
+            f"{what} says it is by {found.predicate.approver}, but {owner}'s key signed it",
+            code="approval.identity",
+            hint="it does not count; let the person it names sign",
+        )
+    return Vote(id=verified.id, fingerprint=verified.signer, owner=owner, subject=found.subject, record=found.predicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ballot:
+    """The plan that people decide about, who may decide, and who may not because it is their own work.
+
+    `barred` says for each person why, in words: "wrote commit 1a2b3c4d".
+    """
+
+    plan_id: str
+    plan: PlanPredicate
+    plan_file: str
+    approvers: frozenset[str]
+    barred: tuple[tuple[str, str], ...] = ()
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncounted:
+    """A decision that does not count, and why."""
+
+    vote: Vote
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How a ballot stands."""
+
+    approved_by: tuple[str, ...]
+    rejected_by: tuple[str, ...]
+    uncounted: tuple[Uncounted, ...]
+    missing: int
+    may_still: tuple[str, ...]
+    """Who could still approve."""
+
+    @property
+    def is_approved(self) -> bool:
+        """Enough people, and nobody against it."""
+        return not self.missing and not self.rejected_by
+
+
+def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
+    """Count the latest valid decision of each person."""
+    valid, uncounted = [], []
+    for vote in votes:
+        reason = _why_not(ballot, vote, now)
+        if reason is None:
+            valid.append(vote)
+        else:
+            uncounted.append(Uncounted(vote=vote, reason=reason))
+    latest = _latest(valid)
+    approved = tuple(sorted(vote.owner for vote in latest if vote.record.decision is Word.APPROVED))
+    rejected = tuple(sorted(vote.owner for vote in latest if vote.record.decision is Word.REJECTED))
+    barred = {person for person, _ in ballot.barred}
+    return Tally(
+        approved_by=approved,
+        rejected_by=rejected,
+        uncounted=tuple(uncounted),
+        missing=max(0, ballot.wanted - len(approved)),
+        may_still=tuple(sorted(ballot.approvers - barred - set(approved) - set(rejected))),
+    )
+
+
+def _latest(votes: Sequence[Vote]) -> list[Vote]:
+    """The last word of each person; of two at the same moment the one that stops."""
+    order = {Word.APPROVED: 0, Word.WITHDRAWN: 1, Word.REJECTED: 2}
+    last: dict[str, Vote] = {}
+    for vote in sorted(votes, key=lambda one: (one.record.decided_on, order[one.record.decision])):
+        last[vote.owner] = vote
+    return list(last.values())
+
+
+def _why_not(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
+    record, plan = vote.record, ballot.plan
+    digests = {item.name: item.digest.sha256 for item in vote.subject}
+    if record.store_id != plan.store_id or record.stack != plan.stack or record.environment != plan.environment:
+        return f"it is for {record.stack}, not for {plan.stack}"
+    if digests != {PLAN_STATEMENT: ballot.plan_id, PLAN_FILE: ballot.plan_file}:
+        return "it is for another plan"
+    if record.change_digest != plan.change_digest:
+        return "it is for other changes"
+    if vote.owner not in ballot.approvers:
+        return f"{vote.owner} may not approve here"
+    if record.decision is Word.APPROVED and (why := dict(ballot.barred).get(vote.owner)) is not None:
+        return f"{vote.owner} {why}: nobody approves their own work"
+    return _time_fault(record, plan, now)
+
+
+def _time_fault(record: ApprovalPredicate, plan: PlanPredicate, now: datetime) -> str | None:
+    if record.decided_on < plan.finished_on - CLOCK_SKEW:
+        return "it is older than the plan"
+    if record.decided_on > now + CLOCK_SKEW:
+        return "it was made in the future: one of the clocks is wrong"
+    # A veto does not end by waiting.
+    if record.decision is Word.APPROVED and record.expires_on < now:
+        return f"it expired at {record.expires_on:%Y-%m-%d %H:%M}Z"
+    return None
