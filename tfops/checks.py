@@ -5,11 +5,12 @@ import re
 from itertools import pairwise
 
 from tfops.hcl import Attribute, Object, Template, Variable
-from tfops.schema import Check, Field, repeated
+from tfops.schema import Check, Field, Section, repeated
 from tfops.versions import parse_constraints
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STACK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(@[A-Za-z0-9._-]+)?(/[^/]+)*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _STORE_ID = re.compile("[0-9a-f]{32}")
 _VARIABLE_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _UNSEEN = re.compile(
@@ -26,6 +27,18 @@ _KMS_HINT = 'write it like "awskms:alias/tfops", or with the id or the ARN of th
 _KMS_ID = "(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _KMS_ALIAS = "alias/[A-Za-z0-9/_-]+"
 _KMS_KEY = re.compile(f"{_KMS_ID}|{_KMS_ALIAS}|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{{12}}:(key/{_KMS_ID}|{_KMS_ALIAS})")
+
+
+def is_name(name: str) -> bool:
+    """Whether an environment, a runner or a person may be called so."""
+    return bool(_NAME.fullmatch(name))
+
+
+def check_name(name: str, section: Section) -> None:
+    """Note a label that cannot be a name."""
+    if not is_name(name):
+        hint = "use letters, digits, . _ and -, and do not begin with . or -"
+        section.refuse("invalid_value", "has a name that tfops cannot use", hint)
 
 
 def text(found: Field) -> str | None:

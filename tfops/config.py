@@ -12,6 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from tfops import checks, schema
 from tfops.config_drift import Notification, drift_rules, notifications
 from tfops.config_store import Store, store
+from tfops.config_trust import Approver, Runner, trust
 from tfops.drift_rules import DriftRules
 from tfops.hcl import Block, parse_body
 from tfops.schema import Faults, Section
@@ -36,14 +37,6 @@ class AwsRoles:
     apply_role: str | None = None
     external_id: str | None = None
     web_identity_token_file: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
-    """A trusted runner: its plans are accepted if they are signed by this key."""
-
-    name: str
-    public_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +106,7 @@ class Config:
     stacks: tuple[StackSettings, ...]
     moved: tuple[Moved, ...]
     notifications: tuple[Notification, ...] = ()
+    approvers: tuple[Approver, ...] = ()
 
 
 _BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify")
@@ -134,7 +128,6 @@ _RESERVED_NAMES = ("audit", "state", "work", "trust", "locks")
 
 _AWS_KEYS = ("plan_role", "apply_role", "external_id", "web_identity_token_file")
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _TEMPLATE = re.compile(r"\$\$\{|\$\{branch\}|\$\{branch_slug\}")
 
 
@@ -143,15 +136,17 @@ def parse_config(text: str, path: str = "tfops.hcl") -> Config:
     faults = Faults(path=path)
     top = Section(body=parse_body(text, path), where="", line=1, faults=faults)
     top.check_names(blocks=_BLOCKS)
+    runners, approvers = trust(top)
     config = Config(
         terraform=_terraform(top),
         store=store(top),
         signing_key=_signing_key(top),
-        runners=_runners(top),
+        runners=runners,
         environments=tuple(_environment(name, section) for name, section in top.named("environment")),
         stacks=tuple(_stack(id_, section) for id_, section in top.named("stack")),
         moved=_moved(top),
         notifications=notifications(top),
+        approvers=approvers,
     )
     _check_references(config, top)
     faults.raise_if_any()
@@ -160,7 +155,7 @@ def parse_config(text: str, path: str = "tfops.hcl") -> Config:
 
 def is_environment_name(name: str) -> bool:
     """Whether an environment may be called so."""
-    return bool(_NAME.fullmatch(name)) and name not in _RESERVED_NAMES
+    return checks.is_name(name) and name not in _RESERVED_NAMES
 
 
 def bind(environment: Environment, *, name: str, branch: str, branch_slug: str) -> Environment:
@@ -204,22 +199,8 @@ def _signing_key(top: Section) -> str | None:
     return section.require("key", checks.key_reference, "")
 
 
-def _runners(top: Section) -> tuple[Runner, ...]:
-    trust = top.one("trust")
-    if trust is None:
-        return ()
-    trust.check_names(blocks=("runner",), later=("approver",))
-    return tuple(_runner(name, section) for name, section in trust.named("runner"))
-
-
-def _runner(name: str, section: Section) -> Runner:
-    _check_name(name, section)
-    section.check_names(attributes=("public_key",))
-    return Runner(name=name, public_key=section.require("public_key", checks.file_path, ""))
-
-
 def _environment(name: str, section: Section) -> Environment:
-    _check_name(name, section)
+    checks.check_name(name, section)
     if name in _RESERVED_NAMES:
         hint = f"these names are taken: {', '.join(_RESERVED_NAMES)}"
         section.refuse("invalid_value", "has a name that the store uses itself", hint)
@@ -355,9 +336,3 @@ def _check_cycles(type_: str, orders: Mapping[str, tuple[str, ...]], top: Sectio
         path = " after ".join(f'"{name}"' for name in reversed(cycle))
         section = sections[cycle[0]]
         section.refuse("invalid_value", f"can never start: {path}", "remove one of these after entries")
-
-
-def _check_name(name: str, section: Section) -> None:
-    if not _NAME.fullmatch(name):
-        hint = "use letters, digits, . _ and -, and do not begin with . or -"
-        section.refuse("invalid_value", "has a name that tfops cannot use", hint)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfops.config import Config, Runner, parse_config
+from tfops.config import Config, parse_config
+from tfops.config_trust import Runner
 from tfops.configuration_text import first_configuration, with_runner, with_store_id
 from tfops.workflows.init import environments_in
 

@@ -70,7 +70,7 @@ class SshSigner:
                 raise FailedError(
                     f"ssh-keygen could not sign with {self.file}: {err.decode(errors='replace').strip()}",
                     code="key.ssh_sign",
-                    hint="load the key into your agent (ssh-add), or name the private key's file: --key ~/.ssh/id_ed25519",
+                    hint="load it into your agent (ssh-add), or name the private key's file: --key ~/.ssh/id_ed25519",
                 )
             return Signature(self.public_key.keyid, made.read_bytes().hex())
 

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tfops import __version__, checks, config_drift, config_store, drift_rules, hcl, schema, syntax, versions
+from tfops import (
+    __version__,
+    checks,
+    config_drift,
+    config_store,
+    config_trust,
+    drift_rules,
+    hcl,
+    schema,
+    ssh_keys,
+    syntax,
+    versions,
+)
 from tfops import config as config_values
 from tfops.config import Config, parse_config
 from tfops.dsse import public_key
@@ -22,7 +34,19 @@ if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
 
 CONFIG_NAME = "tfops.hcl"
-_PARSERS = (config_values, config_drift, config_store, drift_rules, checks, schema, hcl, syntax, versions)
+_PARSERS = (
+    config_values,
+    config_drift,
+    config_store,
+    config_trust,
+    drift_rules,
+    ssh_keys,
+    checks,
+    schema,
+    hcl,
+    syntax,
+    versions,
+)
 
 
 def read_configuration(tree: Tree, revision: str, caller: Caller) -> Config:
