@@ -1,0 +1,92 @@
+"""Two approved changes go through together; whatever nobody saw is named, and waits."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfops.coverage import Content, Gap, content, gap
+
+
+def manifest(files: dict[str, str], **settings: object) -> bytes:
+    return json.dumps({"files": files, "settings": settings, "terraform": "t", "variables": {}, "after": {}}).encode()
+
+
+BASE = manifest({"main.tf": "1", "net.tf": "1"}, workspace="default")
+
+
+def plan(changes: dict[str, str], files: dict[str, str], *, before: bytes | None = BASE, **settings: object) -> Content:
+    merged = {"main.tf": "1", "net.tf": "1", **files}
+    return content(changes.items(), before=before, now=manifest(merged, **{"workspace": "default", **settings}))
+
+
+ONE = plan({"a": "x"}, {"main.tf": "2"})
+OTHER = plan({"b": "y"}, {"net.tf": "2"})
+
+
+def test_a_plan_covers_itself():
+    assert gap(ONE, [ONE]).is_empty
+
+
+def test_two_approved_changes_merged_one_after_the_other_go_through_together():
+    both = plan({"a": "x", "b": "y"}, {"main.tf": "2", "net.tf": "2"})
+    assert gap(both, [ONE, OTHER]).is_empty
+    assert gap(both, [ONE]) == Gap(changes=("b",), inputs=("net.tf",))
+
+
+def test_two_changes_of_one_file_merge_to_what_nobody_saw():
+    other = plan({"b": "y"}, {"main.tf": "3"})
+    both = plan({"a": "x", "b": "y"}, {"main.tf": "2+3"})
+    assert gap(both, [ONE, other]) == Gap(inputs=("main.tf",))
+
+
+def test_a_commit_that_came_after_the_approval_is_named():
+    later = plan({"a": "x", "c": "z"}, {"main.tf": "2", "extra.tf": "1"})
+    found = gap(later, [ONE])
+    assert found == Gap(changes=("c",), inputs=("extra.tf",))
+    assert found.words == (
+        "c would change in a way that no approved plan says",
+        "extra.tf is as no approved plan has it",
+    )
+
+
+def test_a_script_that_shows_in_no_plan_is_not_let_through_for_it():
+    found = gap(plan({"a": "x"}, {"main.tf": "2", "hook.sh": "evil"}), [ONE])
+    assert found == Gap(inputs=("hook.sh",))
+
+
+def test_another_value_at_an_approved_address_is_named():
+    assert gap(plan({"a": "other"}, {"main.tf": "2"}), [ONE]) == Gap(changes=("a",))
+
+
+def test_a_file_that_was_taken_away_counts():
+    without = content([], before=BASE, now=manifest({"main.tf": "1"}, workspace="default"))
+    assert gap(without, []) == Gap(inputs=("net.tf",))
+    assert gap(without, [without]).is_empty
+
+
+def test_another_workspace_is_no_detail():
+    assert gap(plan({}, {}, workspace="prod"), []) == Gap(inputs=("setting workspace",))
+
+
+def test_a_stack_that_was_never_deployed_has_nothing_but_new_inputs():
+    first = plan({"a": "x"}, {}, before=None)
+    assert gap(first, []).inputs == ("main.tf", "net.tf", "setting workspace")
+    assert gap(first, [first]).is_empty
+
+
+ITEMS = st.frozensets(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")))
+CONTENTS = st.builds(Content, changes=ITEMS, inputs=ITEMS)
+
+
+@given(CONTENTS, st.lists(CONTENTS, max_size=4))
+def test_more_approvals_never_uncover_anything(wanted, approved):
+    some, all_ = gap(wanted, approved[:2]), gap(wanted, approved)
+    assert set(all_.changes) <= set(some.changes)
+    assert set(all_.inputs) <= set(some.inputs)
+
+
+@given(CONTENTS)
+def test_without_any_approval_nothing_is_covered(wanted):
+    found = gap(wanted, [])
+    assert found.is_empty is not bool(wanted.changes or wanted.inputs)
