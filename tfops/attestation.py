@@ -57,6 +57,8 @@ class Source(Document, frozen=True, kw_only=True):
     branch: str
     commit: str
     tree: str
+    base: str | None = None
+    """Of a plan for review: the commit of the branch that `commit` was merged with; `tree` is what that makes."""
 
 
 class StateRef(Document, frozen=True, kw_only=True):
@@ -115,6 +117,8 @@ class PlanPredicate(Document, frozen=True, kw_only=True):
     summary: Mapping[str, int]
     change_digest: str
     change_set: tuple[ChangeRef, ...]
+    base_fingerprint: str | None
+    """Of a plan for review: the inputs that the branch has without the change."""
     builder: Builder
     started_on: Moment
     finished_on: Moment

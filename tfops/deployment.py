@@ -73,6 +73,10 @@ class ResultPredicate(Document, frozen=True, kw_only=True):
     finished_on: Moment
     audit_head: AuditHead | None = None
     """None where the log was empty."""
+    approved_plans: tuple[str, ...] = ()
+    """The plans whose approvals let it through."""
+    approved_by: tuple[str, ...] = ()
+    """The people who gave them."""
 
 
 class ResultStatement(

@@ -3,7 +3,40 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tfops.approval import Tally
 from tfops.config import Approval
+from tfops.coverage import Gap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What people said that bears on a plan: how the plan itself stands, and what approved plans leave uncovered.
+
+    `covered_by` are the ids of the approved plans that were looked at for that.
+    """
+
+    tally: Tally
+    gap: Gap
+    covered_by: tuple[str, ...]
+    unverified: tuple[str, ...] = ()
+
+    @property
+    def is_enough(self) -> bool:
+        """Nobody is against it, and approved plans, itself or others, cover all of it."""
+        return not self.tally.rejected_by and bool(self.covered_by) and self.gap.is_empty
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Why it is not enough."""
+        who = " or ".join(self.tally.may_still) or "nobody: name more people in trust"
+        return (
+            *(f"{person} rejected it" for person in self.tally.rejected_by),
+            *(f"approved by {person}" for person in self.tally.approved_by),
+            *((f"{self.tally.missing} more needed, from {who}",) if self.tally.missing else ()),
+            *(f"an approval by {one.vote.owner} does not count: {one.reason}" for one in self.tally.uncounted),
+            *(f"{fault}; it does not count" for fault in self.unverified),
+            *(self.gap.words if self.covered_by else ()),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,11 +47,16 @@ class Decision:
     reasons: tuple[str, ...] = ()
 
 
-def decide(*, environment: str, approval: Approval | None, blocked_by: Iterable[str] = ()) -> Decision:
+def decide(
+    *,
+    environment: str,
+    approval: Approval | None,
+    consent: Consent | None = None,
+    blocked_by: Iterable[str] = (),
+) -> Decision:
     """The decision for a plan of a stack of `environment`.
 
-    No `approval` block means never automatically (DESIGN.md §4); a count above zero waits for approvals,
-    which this version cannot collect yet, so nothing slips through meanwhile.
+    No `approval` block means never automatically (DESIGN.md §4); a count above zero waits for that many people.
     """
     reasons = list(blocked_by)
     if approval is None:
@@ -26,7 +64,9 @@ def decide(*, environment: str, approval: Approval | None, blocked_by: Iterable[
             f'environment "{environment}" names no approval block, so nothing is applied automatically: '
             "say approval { count = 0 } to apply without one"
         )
-    elif approval.count > 0:
+    elif approval.count > 0 and not (consent and consent.is_enough):
         people = "approval" if approval.count == 1 else "approvals"
-        reasons.append(f'environment "{environment}" asks for {approval.count} {people}; there are 0')
+        found = len(consent.tally.approved_by) if consent else 0
+        reasons.append(f'environment "{environment}" asks for {approval.count} {people}; there are {found}')
+        reasons += consent.words if consent else ()
     return Decision(allowed=not reasons, reasons=tuple(reasons))

@@ -39,9 +39,19 @@ class Revision:
     branch: str
     commit: str
     tree: str
+    base: str | None = None
+    """Where `tree` is what merging `commit` into the branch would make: the branch's commit."""
 
     def __str__(self) -> str:
         return f"{self.branch}@{self.commit[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit and the e-mail addresses it names, folded: its author's and its committer's. A claim, not a proof."""
+
+    id: str
+    emails: frozenset[str]
 
 
 class GitTree:
@@ -191,6 +201,23 @@ class Repository:
         """The files of a revision."""
         return GitTree(self, revision.tree)
 
+    def commits(self, base: str | None, tip: str) -> list["Commit"]:
+        """The commits that `tip` has and `base` lacks, newest first; without a base what the last merge brought."""
+        with self._lock:
+            walker = self._repo.walk(tip, pygit2.enums.SortMode.TOPOLOGICAL)
+            parents = self._repo[tip].peel(pygit2.Commit).parent_ids
+            for hidden in [base] if base else parents[:1]:
+                walker.hide(hidden)
+            return [
+                Commit(id=str(one.id), emails=frozenset({_email(one.author), _email(one.committer)})) for one in walker
+            ]
+
+    def merge_tree(self, base: str, tip: str) -> str | None:
+        """The tree that merging `tip` into `base` makes; None where they conflict. No branch moves."""
+        with self._lock:
+            index = self._repo.merge_commits(base, tip)
+            return None if index.conflicts else str(index.write_tree(self._repo))
+
     def has(self, commit: str) -> bool:
         """Whether the commit is in this clone."""
         with self._lock:
@@ -278,6 +305,10 @@ class Repository:
             code="git.no_branch",
             hint="branches here: " + ", ".join(known[:10]),
         )
+
+
+def _email(signature: pygit2.Signature) -> str:
+    return str(signature.email).casefold()
 
 
 def git_env(environ: Mapping[str, str]) -> dict[str, str]:

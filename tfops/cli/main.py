@@ -23,6 +23,8 @@ COMMANDS = {
     "inspect": "Read a plan artifact: text, json, markdown.",
     "explain": "Explain any `terraform show -json` document: counts, dangers, drift.",
     "verify": "Check signature, digests and bindings of an artifact; works offline.",
+    "approve": "Sign that a plan may be applied, with your SSH key.",
+    "reject": "Sign that a plan must not be applied.",
     "sync": "Make the stacks of a branch what the branch says.",
     "drift": "What moved away from the code, why, and what to do about it.",
     "history": "The deployments of stacks.",

@@ -20,6 +20,9 @@ from tfops.workflows.plan import Plans, StackPlan
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Also write each artifact to DIR/<stack>."
 )
+@click.option("--speculative", is_flag=True, help="Plan what merging --head into --base would change, for review.")
+@click.option("--base", metavar="BRANCH", help="The branch a change is for; with --speculative.")
+@click.option("--head", metavar="COMMIT", help="The change: a branch, a tag or a commit; with --speculative.")
 @jobs_option
 @output_options
 def command(
@@ -28,17 +31,26 @@ def command(
     branch: str | None,
     revision: str | None,
     out: Path | None,
+    speculative: bool,
+    base: str | None,
+    head: str | None,
     jobs: int | None,
 ) -> Exit:
     """Plan stacks at the branch's head, sign the plans and store them. Exit 2 where changes are pending."""
-    from tfops.steps.opening import open_session
+    from tfops.steps.opening import open_review, open_session
     from tfops.steps.schedule import default_jobs
-    from tfops.workflows.plan import plan
+    from tfops.workflows.plan import plan, review
 
+    _check_options(speculative=speculative, base=base, head=head, revision=revision)
     caller = setting.caller()
     warn_of_ignored(setting, caller.environ)
-    session = open_session(caller, branch=branch, revision=revision)
-    plans = plan(session, stacks, out=out, jobs=jobs or default_jobs(), tick=setting.screen.tick)
+    number, tick = jobs or default_jobs(), setting.screen.tick
+    if speculative:
+        before, merged = open_review(caller, base=base or "", head=head or "HEAD")
+        plans = review(before, merged, stacks, out=out, jobs=number, tick=tick)
+    else:
+        session = open_session(caller, branch=branch, revision=revision)
+        plans = plan(session, stacks, out=out, jobs=number, tick=tick)
     setting.screen.show(
         Result(
             command="plan",
@@ -50,6 +62,13 @@ def command(
         )
     )
     return plans.exit_code
+
+
+def _check_options(*, speculative: bool, base: str | None, head: str | None, revision: str | None) -> None:
+    if speculative and (base is None or revision is not None):
+        raise click.UsageError("--speculative takes --base BRANCH and --head COMMIT, and no --revision")
+    if not speculative and (base is not None or head is not None):
+        raise click.UsageError("--base and --head go with --speculative")
 
 
 def _entry(stack: StackPlan) -> dict[str, Any]:

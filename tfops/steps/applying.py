@@ -31,6 +31,17 @@ POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """Which approved plans let an apply through, and who approved those."""
+
+    plans: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+
+
+NOBODY = Approvals()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """How an apply ended: the deployment's id, and Terraform's error where there was one."""
 
@@ -73,6 +84,7 @@ def apply_plan(
     *,
     before: Snapshot,
     given_plan_id: str | None,
+    approvals: Approvals = NOBODY,
 ) -> Applied:
     """Apply an artifact that passed `check_artifact`. Used up by its claim, whatever happens then."""
     stack, started_on, given = work.surveyed.id, now(), given_plan_id or artifact.id
@@ -108,6 +120,8 @@ def apply_plan(
         missing=missing,
         reason="" if error is None else str(error),
         started_on=started_on,
+        approved_plans=approvals.plans,
+        approved_by=approvals.people,
     )
     settled = not (missing or rescued)
     return _record(session, work, ending, error, given=given, settled=settled)

@@ -216,6 +216,33 @@ def open_session(
     )
 
 
+def open_review(caller: Caller, *, base: str, head: str, fetch: bool = True) -> tuple[Session, Session]:
+    """The branch as it is, and as merging `head` into it would make it. What judges stays what the branch says.
+
+    Raises UsageError `git.conflict` where they do not merge by themselves.
+    """
+    branch = open_session(caller, branch=base, fetch=fetch)
+    repository = branch.repository
+    tip = repository.revision(branch.revision.branch, head)
+    tree = repository.merge_tree(branch.revision.commit, tip.commit)
+    if tree is None:
+        raise UsageError(
+            f"{head} does not merge into {branch.revision}: they conflict",
+            code="git.conflict",
+            hint=f"bring {base} into it first, and resolve what conflicts",
+        )
+    merged = replace(tip, tree=tree, base=branch.revision.commit)
+    files = repository.tree(merged)
+    config = replace(
+        read_configuration(files, str(merged), caller),
+        store=branch.config.store,
+        signing_key=branch.config.signing_key,
+        runners=branch.config.runners,
+        approvers=branch.config.approvers,
+    )
+    return branch, replace(branch.at(merged, files), config=config)
+
+
 def _revision(repository: Repository, caller: Caller, branch: str, *, revision: str | None, fetch: bool) -> Revision:
     remote = repository.remote(branch)
     if remote and fetch:

@@ -190,7 +190,13 @@ class Artifact:
 
 
 def sign_plan(
-    session: Session, surveyed: Surveyed, planned: Planned, fingerprint: Fingerprint, purpose: Purpose
+    session: Session,
+    surveyed: Surveyed,
+    planned: Planned,
+    fingerprint: Fingerprint,
+    purpose: Purpose,
+    *,
+    base_fingerprint: str | None = None,
 ) -> Artifact:
     """Bind the plan to everything it was made from, and sign that."""
     files = {
@@ -200,14 +206,19 @@ def sign_plan(
     }
     statement = PlanStatement(
         subject=tuple(subject(name, data) for name, data in files.items()),
-        predicate=_predicate(session, surveyed, planned, fingerprint, purpose),
+        predicate=_predicate(session, surveyed, planned, fingerprint, purpose, base_fingerprint),
     )
     payload = encode(statement)
     return Artifact(id=sha256(payload), files=files, envelope=dsse.sign(payload, session.signer), statement=statement)
 
 
 def _predicate(
-    session: Session, surveyed: Surveyed, planned: Planned, fingerprint: Fingerprint, purpose: Purpose
+    session: Session,
+    surveyed: Surveyed,
+    planned: Planned,
+    fingerprint: Fingerprint,
+    purpose: Purpose,
+    base_fingerprint: str | None,
 ) -> PlanPredicate:
     stack = surveyed.stack
     return PlanPredicate(
@@ -226,6 +237,7 @@ def _predicate(
         summary=planned.summary.as_json(),
         change_digest=planned.change_set.digest,
         change_set=tuple(ChangeRef(address=entry.address, digest=entry.digest) for entry in planned.change_set.entries),
+        base_fingerprint=base_fingerprint,
         builder=session.builder,
         started_on=planned.started_on,
         finished_on=planned.finished_on,
@@ -237,7 +249,7 @@ def _predicate(
 def source_of(session: Session) -> Source:
     """The session's revision, as records name it."""
     revision = session.revision
-    return Source(branch=revision.branch, commit=revision.commit, tree=revision.tree)
+    return Source(branch=revision.branch, commit=revision.commit, tree=revision.tree, base=revision.base)
 
 
 def state_ref(surveyed: Surveyed, state: Snapshot) -> StateRef:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from tfops.deployment import Result
 from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
-from tfops.gate import decide
-from tfops.steps.applying import apply_plan, check_artifact, expected_of
+from tfops.gate import Decision, decide
+from tfops.steps.applying import NOBODY, Approvals, apply_plan, check_artifact, expected_of
+from tfops.steps.consenting import approvals_of, consent
 from tfops.steps.hold import Hold
 from tfops.steps.inputs_archive import unpack
 from tfops.steps.orphans import refuse_look_alike
@@ -61,12 +62,13 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     refuse_missing(stack.id, settled.missing, stack.planned.plan)
     if stack.head is None and not state.holds_something and not stack.options.as_new:
         refuse_look_alike(session, stack.surveyed, stack.live, stack.planned.plan)
-    decision = decide(environment=stack.surveyed.stack.environment, approval=stack.surveyed.stack.approval)
+    changes = change_refs(stack.planned.change_set.entries)
+    decision, approvals = _decide(stack, changes, given)
     if stack.options.dry_run:
         return stack.result(Outcome.PENDING if decision.allowed else Outcome.WAITING, reasons=decision.reasons)
     if given is not None:
-        approved = change_refs(given.statement.predicate.change_set)
-        _refuse_other_changes(stack, stack.planned, approved, f"plan {given.id[:12]} says")
+        asked = change_refs(given.statement.predicate.change_set)
+        _refuse_other_changes(stack, stack.planned, asked, f"plan {given.id[:12]} says")
     if stack.judged is not None:
         _refuse_other_changes(stack, stack.planned, change_refs(stack.judged.entries), "was judged a moment ago")
     artifact = _store_plan(stack, stack.planned)
@@ -74,7 +76,17 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
         session.store.note_waiting(stack.id, artifact.id)
         session.say(stack.id, f"waiting: {decision.reasons[0]}")
         return stack.result(Outcome.WAITING, reasons=decision.reasons)
-    return _apply(stack, work, artifact, state)
+    return _apply(stack, work, artifact, state, approvals)
+
+
+def _decide(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None) -> tuple[Decision, Approvals]:
+    """The gate's decision about `changes`, and whose approvals it rests on."""
+    settings = stack.surveyed.stack
+    if settings.approval is None or not settings.approval.count:
+        return decide(environment=settings.environment, approval=settings.approval), NOBODY
+    found = consent(stack, changes, waiting)
+    decision = decide(environment=settings.environment, approval=settings.approval, consent=found.consent)
+    return decision, approvals_of(found)
 
 
 def _settled(stack: StackRun, work: Workplace) -> Settled:
@@ -153,7 +165,9 @@ def _store_plan(stack: StackRun, planned: Planned) -> PlanArtifact:
     return open_artifact({**signed.files, STATEMENT: recorded}, session.keys, where=f"plan {signed.id[:12]}")
 
 
-def _apply(stack: StackRun, work: Workplace, artifact: PlanArtifact, state: Snapshot) -> StackSync:
+def _apply(
+    stack: StackRun, work: Workplace, artifact: PlanArtifact, state: Snapshot, approvals: Approvals
+) -> StackSync:
     session, given = stack.session, stack.options.given
     assert stack.planned is not None  # noqa: S101
     check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
@@ -165,6 +179,7 @@ def _apply(stack: StackRun, work: Workplace, artifact: PlanArtifact, state: Snap
         stack.planned.secrets,
         before=state,
         given_plan_id=given.id if given else None,
+        approvals=approvals,
     )
     if applied.error is None:
         session.say(stack.id, "applied")
@@ -181,11 +196,9 @@ def _apply(stack: StackRun, work: Workplace, artifact: PlanArtifact, state: Snap
 def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     """A plan that waits for approval is not made again on every run, as long as it would come out the same."""
     session, approval = stack.session, stack.surveyed.stack.approval
-    decision = decide(environment=stack.surveyed.stack.environment, approval=approval)
-    if decision.allowed or stack.options.replan or stack.options.dry_run:
-        return None
+    is_open = approval is not None and approval.count == 0
     plan_id = session.store.waiting_plan(stack.id)
-    if plan_id is None:
+    if is_open or plan_id is None or stack.options.replan or stack.options.dry_run:
         return None
     try:
         session.store.refuse_claimed(stack.id, plan_id)
@@ -193,8 +206,11 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
         check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
     except TfopsError:
         return None
-    stack.plan_id = plan_id
     predicate = artifact.statement.predicate
+    decision, _ = _decide(stack, change_refs(predicate.change_set), artifact)
+    if decision.allowed:
+        return None
+    stack.plan_id = plan_id
     session.say(stack.id, f"still waiting, plan {plan_id[:12]}")
     return replace(
         stack.result(Outcome.WAITING, reasons=decision.reasons),

@@ -51,6 +51,8 @@ class Ending:
     resources: tuple[ResourceResult, ...] = ()
     missing: tuple[ResourceResult, ...] = ()
     reason: str = ""
+    approved_plans: tuple[str, ...] = ()
+    approved_by: tuple[str, ...] = ()
 
 
 def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
@@ -79,6 +81,8 @@ def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
         started_on=ending.started_on,
         finished_on=now(),
         audit_head=audit.head(session),
+        approved_plans=ending.approved_plans,
+        approved_by=ending.approved_by,
     )
     payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
     return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer))

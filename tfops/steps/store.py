@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
 
 SCHEMA = "tfops.store/v1"
+APPROVALS = "approvals"
 STATEMENT, CLAIM, RESULT, EVENTS = "statement.json", "claim.json", "result.json", "events.ndjson"
 APPLIED_FILES = (CLAIM, RESULT, EVENTS)
 RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "stacks", "probe", "store.json", "digest-key"})
@@ -171,7 +172,8 @@ class Store:
     def plan_files(self, stack: str, plan_id: str) -> dict[str, bytes]:
         """Every file of a plan, as it lies there."""
         place = _plan(stack, plan_id)
-        names = [name for name in self.objects.names(place) if not name.startswith(f"{EVENTS}.")]
+        others = (f"{EVENTS}.", APPROVALS)
+        names = [name for name in self.objects.names(place) if not name.startswith(others)]
         found = {name: self.objects.get(f"{place}/{name}") for name in names if name != EVENTS}
         if EVENTS in names:  # a journal may lie there in several parts
             found[EVENTS] = self.objects.appended(f"{place}/{EVENTS}")
@@ -195,6 +197,21 @@ class Store:
     def statement(self, stack: str, plan_id: str) -> bytes | None:
         """The signed statement of a plan, as it lies there."""
         return self.objects.get(f"{_plan(stack, plan_id)}/{STATEMENT}")
+
+    def put_approval(self, stack: str, plan_id: str, vote_id: str, envelope: bytes) -> None:
+        """Keep a person's signed decision over a plan, write-once."""
+        self._put_once(f"{_plan(stack, plan_id)}/{APPROVALS}/{vote_id}.json", envelope)
+
+    def approvals(self, stack: str, plan_id: str) -> dict[str, bytes]:
+        """The decisions over a plan by their ids, as they lie there."""
+        place = f"{_plan(stack, plan_id)}/{APPROVALS}"
+        found = {name.removesuffix(".json"): self.objects.get(f"{place}/{name}") for name in self.objects.names(place)}
+        return {name: data for name, data in found.items() if data is not None}
+
+    def decided_plans(self, stack: str) -> list[str]:
+        """The ids of the plans about which anybody decided anything: one listing."""
+        keys = (key.split("/") for key in self.objects.keys(f"{_place(stack)}/plans"))
+        return sorted({parts[-3] for parts in keys if parts[-2:-1] == [APPROVALS]})
 
     def claim(self, stack: str, claim: Claim) -> None:
         """Mark a plan as used; raises VerificationError `verify.claimed` where it was used before."""

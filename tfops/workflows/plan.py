@@ -12,13 +12,14 @@ from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
 from tfops.fingerprint import Fingerprint
 from tfops.gate import decide
 from tfops.steps.errored import refuse_errored
+from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session
 from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT
-from tfops.steps.survey import fingerprint_of, survey
+from tfops.steps.survey import fingerprint_of, look, survey
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.workplace import Workplace, current_state, initialise, make_workspace, workplace
 
@@ -56,14 +57,49 @@ class Plans:
         return most_serious(stack.exit_code for stack in self.stacks)
 
 
-def plan(session: Session, names: tuple[str, ...], *, out: Path | None, jobs: int, tick: Tick) -> Plans:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What the plans are for. `base` is what the branch has, where they are for reviewing a change of it."""
+
+    purpose: Purpose = Purpose.SYNC
+    base: Mapping[str, tuple[Session, Surveyed]] = field(default_factory=dict)
+
+    def fingerprint(self, stack: str) -> Fingerprint | None:
+        """The inputs of the stack that the branch has without the change."""
+        found = self.base.get(stack)
+        return fingerprint_of(*found) if found else None
+
+
+SYNC = Aim()
+
+
+def review(
+    branch: Session, merged: Session, names: tuple[str, ...], *, out: Path | None, jobs: int, tick: Tick
+) -> Plans:
+    """Plan what merging would change: the stacks whose inputs differ from those of the branch, or the named ones."""
+    base = {name: (branch, item) for name, item in look(branch).found.items()}
+    aim = Aim(purpose=Purpose.SPECULATIVE, base=base)
+    everything = survey(merged)
+    affected = [
+        name
+        for name, item in select(everything, names).items()
+        if (known := aim.fingerprint(name)) is None or known.digest != fingerprint_of(merged, item).digest
+    ]
+    if not affected:
+        return Plans(revision=str(merged.revision), stacks=())
+    return plan(merged, tuple(affected), out=out, jobs=jobs, tick=tick, aim=aim)
+
+
+def plan(
+    session: Session, names: tuple[str, ...], *, out: Path | None, jobs: int, tick: Tick, aim: Aim = SYNC
+) -> Plans:
     """Plan the named stacks (or all) side by side; each artifact also goes to `out`/<stack>, when given."""
     everything = survey(session)
     chosen = select(everything, names)
     _ = session.store, session.signer  # refuse before anything runs
     schedule: Schedule[StackPlan] = Schedule(
         dict.fromkeys(chosen, ()),
-        work=lambda name: _plan_stack(session, chosen[name], out),
+        work=lambda name: _plan_stack(session, chosen[name], out, aim),
         skip=lambda name, blocker: StackPlan(stack=name, verdict="unknown"),
         is_good=lambda stack: True,
     )
@@ -71,10 +107,10 @@ def plan(session: Session, names: tuple[str, ...], *, out: Path | None, jobs: in
     return Plans(revision=str(session.revision), stacks=tuple(done[name] for name in chosen))
 
 
-def _plan_stack(session: Session, surveyed: Surveyed, out: Path | None) -> StackPlan:
+def _plan_stack(session: Session, surveyed: Surveyed, out: Path | None, aim: Aim) -> StackPlan:
     try:
         with workplace(session, surveyed, purpose="plan") as work:
-            return _planned(session, surveyed, work, out)
+            return _planned(session, surveyed, work, out, aim)
     except TfopsError as error:
         session.say(surveyed.id, f"failed [{error.problems[0].code}]")
         return StackPlan(
@@ -91,6 +127,7 @@ def _planned(
     surveyed: Surveyed,
     work: Workplace,
     out: Path | None,
+    aim: Aim,
 ) -> StackPlan:
     _wait_for_applies(session, surveyed)
     fingerprint = fingerprint_of(session, surveyed)
@@ -106,11 +143,24 @@ def _planned(
     if planned is None:
         session.say(surveyed.id, "nothing to do")
         return StackPlan(stack=surveyed.id, verdict="in_sync", terraform_runs=work.terraform.runs)
-    artifact = sign_plan(session, surveyed, planned, fingerprint, Purpose.SYNC)
+    base = _keep_inputs(session, surveyed, fingerprint, aim)
+    artifact = sign_plan(session, surveyed, planned, fingerprint, aim.purpose, base_fingerprint=base)
     session.store.put_plan(surveyed.id, artifact.id, artifact.files, artifact.envelope)
     place = write_artifact(artifact, out / surveyed.id) if out else None
     drift = classify(planned.plan, planned.wires, _context(head, fingerprint, planned))
     return _line(session, surveyed, work, planned, artifact, place, drift)
+
+
+def _keep_inputs(session: Session, surveyed: Surveyed, fingerprint: Fingerprint, aim: Aim) -> str | None:
+    """Of a plan for review both sides are kept: what it changes of them is what its approval covers."""
+    if aim.purpose is not Purpose.SPECULATIVE:
+        return None
+    session.store.keep_inputs(surveyed.id, fingerprint.digest, archive(session, surveyed, fingerprint))
+    found, known = aim.base.get(surveyed.id), aim.fingerprint(surveyed.id)
+    if found is None or known is None:
+        return None
+    session.store.keep_inputs(surveyed.id, known.digest, archive(*found, known))
+    return known.digest
 
 
 def _context(head: Deployment | None, fingerprint: Fingerprint, planned: Planned) -> Context:

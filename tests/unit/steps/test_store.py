@@ -92,6 +92,7 @@ def plan(stack: str = "prod", *, store_id: str = ID, run_id: str = "r", by: Cryp
         summary={},
         change_digest="a",
         change_set=(),
+        base_fingerprint=None,
         builder=msgspec.structs.replace(BUILDER, run_id=run_id),
         started_on=NOW,
         finished_on=NOW,

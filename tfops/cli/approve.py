@@ -1,0 +1,48 @@
+"""`tfops approve`."""
+
+from pathlib import Path
+
+import click
+
+from tfops.cli.options import Setting, branch_option, output_options
+from tfops.cli.saying import comment_option, key_option, saying_of, show_said, valid_option
+from tfops.errors import Exit, UsageError
+
+
+@click.command("approve")
+@click.argument("plan", required=False)
+@key_option
+@comment_option
+@valid_option
+@click.option("--withdraw", is_flag=True, help="Take your earlier decision over PLAN back.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the signed decision to a file.")
+@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="Bring such a file into the store.")
+@branch_option
+@output_options
+def command(
+    setting: Setting,
+    plan: str | None,
+    key: Path | None,
+    comment: str,
+    valid: str,
+    withdraw: bool,
+    out: Path | None,
+    file: Path | None,
+    branch: str | None,
+) -> Exit:
+    """Sign that PLAN, as you have seen it, may be applied. Look at it first: tfops inspect PLAN.
+
+    PLAN is a plan id, or the directory of an artifact. The signature is made by ssh-keygen with your SSH key.
+    """
+    from tfops.approval import Word
+    from tfops.steps.opening import open_session
+    from tfops.workflows.approve import say, take_over
+
+    if (plan is None) is (file is None):
+        raise UsageError("name a plan, or a --file", code="usage.approve", hint="tfops approve PLAN")
+    session = open_session(setting.caller(), branch=branch, fetch=False)
+    if file is not None:
+        return show_said(setting, "approve", take_over(session, file))
+    word = Word.WITHDRAWN if withdraw else Word.APPROVED
+    saying = saying_of(session, word, key=key, comment=comment, valid=valid)
+    return show_said(setting, "approve", say(session, plan or "", saying, out=out))

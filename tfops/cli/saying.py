@@ -1,0 +1,87 @@
+"""What `tfops approve` and `tfops reject` have in common: whose key, and what is said afterwards."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tfops.checks import span_seconds
+from tfops.cli.options import Setting
+from tfops.cli.output import Result
+from tfops.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from tfops.approval import Word
+    from tfops.steps.opening import Session
+    from tfops.workflows.approve import Said, Saying
+
+DEFAULT_KEYS = ("id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa")
+
+key_option = click.option(
+    "--key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Your SSH key: a private one, or the .pub file of one that your agent holds.  [default: from ~/.ssh]",
+)
+comment_option = click.option("--comment", default="", help="What you looked at, for those who read the history.")
+valid_option = click.option("--valid", metavar="SPAN", default="24h", show_default=True, help="For how long it counts.")
+
+
+def saying_of(session: "Session", word: "Word", *, key: Path | None, comment: str, valid: str) -> "Saying":
+    """What the options say; raises UsageError where they make no sense."""
+    from tfops.workflows.approve import Saying
+
+    seconds = span_seconds(valid)
+    if seconds is None:
+        raise UsageError(f"--valid {valid!r} is no span of time", code="usage.approve", hint='write it like "24h"')
+    return Saying(
+        word=word, key=key or _default_key(session.caller.home), comment=comment, valid=timedelta(seconds=seconds)
+    )
+
+
+def _default_key(home: Path) -> Path:
+    places = [home / ".ssh" / name for name in DEFAULT_KEYS]
+    found = next((place for place in places if place.exists() or place.with_name(f"{place.name}.pub").exists()), None)
+    if found is None:
+        raise UsageError(
+            "there is no SSH key in ~/.ssh to sign with",
+            code="usage.approve",
+            hint="name one: --key FILE, or make one: ssh-keygen -t ed25519",
+        )
+    return found if found.exists() else found.with_name(f"{found.name}.pub")
+
+
+def show_said(setting: Setting, command: str, said: "Said") -> Exit:
+    """One line of what was signed, and how the plan stands."""
+    setting.screen.show(
+        Result(command=command, exit_code=Exit.OK, stacks=(_entry(said),), text=lambda: _sentence(said))
+    )
+    return Exit.OK
+
+
+def _entry(said: "Said") -> dict[str, object]:
+    record, tally = said.vote.record, said.tally
+    return {
+        "stack": record.stack,
+        "plan_id": said.artifact.id,
+        "decision": record.decision,
+        "by": said.vote.owner,
+        "key": said.vote.fingerprint,
+        "expires": record.expires_on,
+        "file": str(said.file) if said.file else None,
+        "approved_by": list(tally.approved_by) if tally else None,
+        "rejected_by": list(tally.rejected_by) if tally else None,
+        "missing": tally.missing if tally else None,
+    }
+
+
+def _sentence(said: "Said") -> str:
+    record, tally = said.vote.record, said.tally
+    first = f"{record.stack}: plan {said.artifact.id[:12]} {record.decision.value} by {said.vote.owner}"
+    if tally is None:
+        return f"{first}, in {said.file}; next, where the store can be written: tfops approve --file {said.file}"
+    if tally.rejected_by:
+        return f"{first}; rejected by {', '.join(tally.rejected_by)}: it is not applied"
+    if tally.missing:
+        return f"{first}; {tally.missing} more needed, from {' or '.join(tally.may_still) or 'nobody'}"
+    return f"{first}; that is enough. Once it is merged: tfops sync"

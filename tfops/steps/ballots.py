@@ -1,0 +1,85 @@
+"""What people decided about a stack's plans: read from the store, verified, counted."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from tfops import dsse
+from tfops.adapters.git import git_env
+from tfops.adapters.ssh import SshKey
+from tfops.approval import Ballot, Tally, Vote, decode_vote, tally
+from tfops.config import Config
+from tfops.errors import VerificationError
+from tfops.steps.opening import Session, now
+from tfops.steps.store import PlanArtifact
+from tfops.steps.surveyed import Surveyed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A plan about which people decided something, how it stands, and the decisions that do not even verify."""
+
+    artifact: PlanArtifact
+    tally: Tally
+    unverified: tuple[str, ...]
+
+
+def decided(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Decided:
+    """How the plan stands now."""
+    votes, unverified = read_votes(session, surveyed.id, artifact.id)
+    return Decided(
+        artifact=artifact, tally=tally(ballot(session, surveyed, artifact), votes, now()), unverified=tuple(unverified)
+    )
+
+
+def read_votes(session: Session, stack: str, plan_id: str) -> tuple[list[Vote], list[str]]:
+    """Every decision over a plan whose signature fits, and in words what is wrong with each other one."""
+    owners, votes, unverified = people_keys(session), [], []
+    for name, data in session.store.approvals(stack, plan_id).items():
+        try:
+            votes.append(open_vote(data, owners, what=f"the approval {name[:12]}"))
+        except VerificationError as error:
+            unverified.append(str(error))
+    return votes, unverified
+
+
+def open_vote(data: bytes, owners: Mapping[str, tuple[str, SshKey]], *, what: str) -> Vote:
+    """One decision, verified; `owners` are people and their keys by fingerprint."""
+    verified = dsse.verify(data, {fingerprint: key for fingerprint, (_, key) in owners.items()}, what=what)
+    return decode_vote(verified, owner=owners[verified.signer][0], what=what)
+
+
+def people_keys(session: Session) -> dict[str, tuple[str, SshKey]]:
+    """The keys of all people by fingerprint, each with its owner's name."""
+    make = partial(SshKey, env=git_env(session.caller.environ))
+    return {key.fingerprint: (person.name, make(key)) for person in session.config.approvers for key in person.keys}
+
+
+def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Ballot:
+    """Who may decide about the plan, who may not, and how many it takes."""
+    approval = surveyed.stack.approval
+    files = {item.name: item.digest.sha256 for item in artifact.statement.subject}
+    return Ballot(
+        plan_id=artifact.id,
+        plan=artifact.statement.predicate,
+        plan_file=files["plan.tfplan"],
+        approvers=frozenset(person.name for person in session.config.approvers if not person.is_revoked),
+        barred=tuple(_barred(session, surveyed, artifact)),
+        wanted=approval.count if approval else 0,
+    )
+
+
+def _barred(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Iterable[tuple[str, str]]:
+    source = artifact.statement.predicate.source
+    head = session.store.known_head(surveyed.id, session.keys)
+    base = source.base or (head.record.source.commit if head else None)
+    people = _by_email(session.config)
+    known: dict[str, str] = {}
+    for commit in session.repository.commits(base, source.commit):
+        for email in commit.emails & people.keys():
+            known.setdefault(people[email], f"wrote or committed {commit.id[:12]}")
+    return known.items()
+
+
+def _by_email(config: Config) -> dict[str, str]:
+    return {email: person.name for person in config.approvers for email in person.emails}

@@ -1,0 +1,122 @@
+"""Does what people approved cover what this stack would do? Collected from every plan they decided about."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tfops.approval import Tally
+from tfops.attestation import PlanPredicate, Purpose
+from tfops.coverage import Content, content, gap
+from tfops.deployment import Result
+from tfops.errors import VerificationError
+from tfops.gate import Consent
+from tfops.steps.applying import Approvals
+from tfops.steps.ballots import Decided, decided
+from tfops.steps.inputs_archive import unpack
+from tfops.steps.outcome import StackRun
+from tfops.steps.planning import change_refs
+from tfops.steps.store import PlanArtifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covering:
+    """An approved plan, with what it covers here."""
+
+    decided: Decided
+    content: Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consenting:
+    """What people said, and the approved plans that it rests on."""
+
+    consent: Consent
+    covering: tuple[Covering, ...]
+
+
+def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None) -> Consenting:
+    """What people said that bears on `changes`; `waiting` is the plan of just these changes that they may look at."""
+    session = stack.session
+    before = _manifest(stack, stack.head.record.fingerprint) if stack.head else None
+    wanted = content(changes, before=before, now=stack.fingerprint.manifest)
+    covering = tuple(_approved(stack, wanted))
+    own = decided(session, stack.surveyed, waiting) if waiting is not None else None
+    found = Consent(
+        tally=own.tally if own else _nobody(stack),
+        gap=gap(wanted, [one.content for one in covering]),
+        covered_by=tuple(one.decided.artifact.id for one in covering),
+        unverified=own.unverified if own else (),
+    )
+    return Consenting(consent=found, covering=covering)
+
+
+def approvals_of(found: Consenting) -> Approvals:
+    """The approved plans as a deployment names them."""
+    return Approvals(
+        plans=tuple(one.decided.artifact.id for one in found.covering),
+        people=tuple(sorted({person for one in found.covering for person in one.decided.tally.approved_by})),
+    )
+
+
+def _approved(stack: StackRun, wanted: Content) -> Iterator[Covering]:
+    session = stack.session
+    used = _used(stack)
+    for plan_id in session.store.decided_plans(stack.id):
+        if plan_id in used:
+            continue
+        try:
+            artifact = session.store.plan(stack.id, plan_id, session.keys)
+        except VerificationError:
+            continue  # a plan that does not verify covers nothing; its approvals are shown where it is the one waiting
+        if not _is_for(stack, artifact.statement.predicate):
+            continue
+        found = decided(session, stack.surveyed, artifact)
+        if found.tally.is_approved:
+            yield Covering(decided=found, content=_content(stack, artifact.statement.predicate, wanted))
+
+
+def _is_for(stack: StackRun, plan: PlanPredicate) -> bool:
+    lineage = stack.head.record.state.lineage if stack.head else None
+    mine = (stack.session.store.id, stack.id, stack.surveyed.stack.workspace, stack.surveyed.stack.root)
+    theirs = (plan.store_id, plan.stack, plan.workspace, plan.root)
+    same_state = plan.state.address == str(stack.surveyed.address) and plan.state.lineage in (lineage, None)
+    return mine == theirs and same_state and plan.purpose in (Purpose.SPECULATIVE, stack.purpose)
+
+
+def _content(stack: StackRun, plan: PlanPredicate, wanted: Content) -> Content:
+    changes = change_refs(plan.change_set)
+    if plan.fingerprint == stack.fingerprint.digest and plan.purpose is not Purpose.SPECULATIVE:
+        return Content(changes=frozenset(changes), inputs=wanted.inputs)
+    made_of = _manifest(stack, plan.fingerprint)
+    if made_of is None or plan.purpose is not Purpose.SPECULATIVE:
+        return Content(changes=frozenset(changes), inputs=frozenset())
+    before = _manifest(stack, plan.base_fingerprint) if plan.base_fingerprint else None
+    return content(changes, before=before, now=made_of)
+
+
+def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
+    kept = stack.session.store.inputs(stack.id, fingerprint)
+    return unpack(kept)[0] if kept is not None else None
+
+
+def _used(stack: StackRun) -> set[str]:
+    """Plans whose approval led to an apply that went well: nobody brings them back after a revert."""
+    deployments, _ = stack.session.store.deployments(stack.id, stack.session.keys)
+    return {
+        plan_id
+        for deployment in deployments
+        if deployment.record.result is Result.APPLIED
+        for plan_id in (*deployment.record.approved_plans, deployment.record.plan_id, deployment.record.given_plan_id)
+        if plan_id
+    }
+
+
+def _nobody(stack: StackRun) -> Tally:
+    approval = stack.surveyed.stack.approval
+    people = frozenset(person.name for person in stack.session.config.approvers if not person.is_revoked)
+    return Tally(
+        approved_by=(),
+        rejected_by=(),
+        uncounted=(),
+        missing=approval.count if approval else 0,
+        may_still=tuple(sorted(people)),
+    )
