@@ -63,6 +63,8 @@ def _deployment(deployment: Deployment) -> dict[str, object]:
         "result": record.result,
         "purpose": record.purpose,
         "reason": record.reason,
+        "approved_by": list(record.approved_by),
+        "approved_plans": list(record.approved_plans),
         "serial_before": record.serial_before,
         "serial_after": record.state.serial,
         "resources": msgspec.to_builtins(record.resources),

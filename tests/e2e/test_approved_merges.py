@@ -1,0 +1,203 @@
+"""Without any forge: people approve the plan of a change; after the merge just that is applied, and nothing else."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.people import Team
+from tests.e2e.sandbox import RESOURCE, Result, Sandbox
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no OpenSSH client"),
+]
+
+TWO = RESOURCE.replace("one", "two")
+OTHER = RESOURCE.replace('"a"', '"b"')
+
+
+@pytest.fixture
+def team(sandbox: Sandbox) -> Team:
+    """Three people; nothing is committed."""
+    return Team(sandbox=sandbox)
+
+
+@pytest.fixture
+def deployed(team: Team) -> Team:
+    """Three people, and a stack that was approved and applied."""
+    team.deployed()
+    return team
+
+
+def waits(result: Result) -> str:
+    assert (result.code, result.outcomes) == (3, {"prod": "waiting"}), result
+    return "\n".join(result["prod"]["reasons"])
+
+
+@pytest.mark.parametrize("how", [(), ("--squash",), ("--ff-only",)], ids=["merge", "squash", "fast-forward"])
+def test_what_two_people_approved_is_applied_after_the_merge(deployed: Team, how: tuple[str, ...]) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    plan_id = deployed.approved("pr", "alice", "bob")
+    assert waits_for_nothing(deployed.sandbox), "nothing is applied before the merge"
+    deployed.merge("pr", *how)
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+    newest = deployed.sandbox.json("history", "prod")["prod"]["deployments"][0]
+    assert newest["approved_by"] == ["alice", "bob"]
+    assert newest["approved_plans"] == [plan_id]
+    deployed.sandbox.sync(expect=0)
+
+
+def waits_for_nothing(sandbox: Sandbox) -> bool:
+    return sandbox.sync(expect=0).outcomes == {"prod": "converged"}
+
+
+def test_one_approval_is_not_enough_and_it_names_who_is_missing(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    deployed.approved("pr", "alice")
+    deployed.merge("pr")
+    reasons = waits(deployed.sandbox.sync())
+    assert "asks for 2 approvals" in reasons
+    assert "from " in reasons and "bob" in reasons, reasons
+
+
+def test_a_commit_after_the_approval_waits_and_shows_what_changed(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    deployed.approved("pr", "alice", "bob")
+    deployed.merge("pr")
+    deployed.sandbox.commit({"prod/more.tf": OTHER})
+    reasons = waits(deployed.sandbox.sync())
+    assert "terraform_data.b" in reasons
+    assert "prod/more.tf" in reasons
+    assert "terraform_data.a " not in reasons
+
+
+def test_two_approved_changes_merged_one_after_the_other_go_through_together(deployed: Team) -> None:
+    deployed.change("one", {"prod/main.tf": TWO})
+    deployed.change("other", {"prod/more.tf": OTHER})
+    first, second = deployed.approved("one", "alice", "bob"), deployed.approved("other", "bob", "carol")
+    deployed.merge("one")
+    deployed.merge("other")
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+    newest = deployed.sandbox.json("history", "prod")["prod"]["deployments"][0]
+    assert sorted(newest["approved_plans"]) == sorted([first, second])
+    assert newest["approved_by"] == ["alice", "bob", "carol"]
+
+
+def test_an_unrelated_merge_in_between_disturbs_nothing(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    deployed.approved("pr", "alice", "bob")
+    deployed.sandbox.commit({"README.md": "hello\n"})
+    deployed.merge("pr")
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_a_script_that_shows_in_no_plan_waits(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    deployed.approved("pr", "alice", "bob")
+    deployed.merge("pr")
+    deployed.sandbox.commit({"prod/hook.sh": "#!/bin/sh\n", "prod/hook.tf": 'locals { x = file("hook.sh") }\n'})
+    assert "prod/hook.sh is as no approved plan has it" in waits(deployed.sandbox.sync())
+
+
+def test_an_approval_is_used_up_by_the_apply_it_let_through(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    deployed.approved("pr", "alice", "bob")
+    deployed.merge("pr")
+    deployed.sandbox.sync(expect=0)
+    deployed.change("back", {"prod/main.tf": RESOURCE})
+    deployed.approved("back", "alice", "bob")
+    deployed.merge("back")
+    deployed.sandbox.sync(expect=0)
+    deployed.sandbox.commit({"prod/main.tf": TWO})
+    waits(deployed.sandbox.sync())
+
+
+def test_a_rejection_vetoes_until_it_is_withdrawn(team: Team) -> None:
+    team.begin()
+    plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]
+    for person in ("alice", "bob"):
+        team.approve(plan_id, person)
+    assert team.reject(plan_id, "carol", "the database!").code == 0
+    assert "carol rejected it" in waits(team.sandbox.sync())
+    assert team.approve(plan_id, "carol", "--withdraw").code == 0
+    assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_nobody_approves_their_own_commit(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO}, author="alice")
+    plan_id = deployed.review("pr")
+    own = deployed.approve(plan_id, "alice")
+    assert (own.code, own.errors) == (3, ["approval.own_work"])
+    assert "alice wrote or committed" in own.messages
+
+
+def test_a_second_key_of_the_same_person_is_the_same_person(team: Team) -> None:
+    team.begin(keys=2)
+    plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]
+    for number in (1, 2):
+        team.approve(plan_id, "alice", number=number)
+    assert "there are 1" in waits(team.sandbox.sync())
+
+
+def test_an_expired_approval_is_refused_by_name(team: Team) -> None:
+    team.begin()
+    plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]
+    team.approve(plan_id, "alice", "--valid", "1s")
+    team.approve(plan_id, "bob")
+    reasons = waits(team.sandbox.sync("--lock-wait", "1"))
+    assert "an approval by alice does not count: it expired at" in reasons
+
+
+def test_an_approval_for_another_stack_is_refused_by_name(team: Team) -> None:
+    extra = 'environment "other" {\n  branch = "main"\n  roots = ["other"]\n  approval { count = 2 }\n}\n'
+    team.sandbox.commit({"tfops.hcl": team.config(extra=extra), "prod/main.tf": RESOURCE, "other/main.tf": RESOURCE})
+    waiting = team.sandbox.sync(expect=3)
+    other, prod = waiting["other"]["plan_id"], waiting["prod"]["plan_id"]
+    team.approve(other, "alice")
+    approvals = team.sandbox.store / "other" / "plans" / other / "approvals"
+    shutil.copytree(approvals, team.sandbox.store / "prod" / "plans" / prod / "approvals")
+    reasons = "\n".join(team.sandbox.sync(expect=3)["prod"]["reasons"])
+    assert "an approval by alice does not count: it is for other, not for prod" in reasons
+
+
+def test_a_stranger_cannot_approve(team: Team) -> None:
+    team.begin()
+    plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]
+    done = team.approve(plan_id, "mallory")
+    assert (done.code, done.errors) == (3, ["approval.not_trusted"])
+
+
+def test_a_decision_can_be_handed_over_as_a_file(team: Team, tmp_path: Path) -> None:
+    team.begin()
+    plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]
+    for person in ("alice", "bob"):
+        file = tmp_path / f"{person}.json"
+        assert team.approve(plan_id, person, "--out", file).json["stacks"][0]["file"] == str(file)
+    waits(team.sandbox.sync())
+    for person in ("alice", "bob"):
+        assert team.sandbox.json("approve", "--file", tmp_path / f"{person}.json").code == 0
+    assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def _edit(approval: Path) -> None:
+    text = approval.read_text()
+    approval.write_text(text.replace('"keyid": "SHA256:', '"keyid": "SHA256:x', 1))
+
+
+def _tear(approval: Path) -> None:
+    approval.write_bytes(approval.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("attack", [_edit, _tear], ids=["edited", "torn"])
+def test_an_approval_that_somebody_edited_in_the_store_does_not_count(
+    team: Team, attack: Callable[[Path], None]
+) -> None:
+    team.begin()
+    plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]
+    for person in ("alice", "bob"):
+        team.approve(plan_id, person)
+    first = sorted((team.sandbox.store / "prod" / "plans" / plan_id / "approvals").iterdir())[0]
+    attack(first)
+    assert "it does not count" in waits(team.sandbox.sync())
