@@ -321,12 +321,6 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines():
         ),
         (ENVIRONMENT + "signing {}", "missing_key", 'tfops.hcl:5: signing: "key" is missing', ""),
         (
-            ENVIRONMENT + 'trust {\n  approver "alice" { github = "alice" }\n}',
-            "not_enforced",
-            'tfops.hcl:6: trust: "approver" is not enforced by this version of tfops',
-            "remove it",
-        ),
-        (
             ENVIRONMENT + 'trust {\n  runner "ci" { public_key = "../ci.pub" }\n}',
             "invalid_value",
             'tfops.hcl:6: trust: runner "ci": "public_key" cannot be "../ci.pub"',
