@@ -63,12 +63,9 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True):
     record: ApprovalPredicate
 
 
-def approval_statement(plan_id: str, plan_file: Digest, predicate: ApprovalPredicate) -> ApprovalStatement:
-    """The statement of a decision over the plan of that id."""
-    named = (
-        Subject(name=PLAN_STATEMENT, digest=Digest(sha256=plan_id)),
-        Subject(name=PLAN_FILE, digest=plan_file),
-    )
+def approval_statement(question: "Question", predicate: ApprovalPredicate) -> ApprovalStatement:
+    """The statement of a decision over that question."""
+    named = tuple(Subject(name=name, digest=Digest(sha256=digest)) for name, digest in question.subjects)
     return ApprovalStatement(subject=named, predicate=predicate)
 
 
@@ -85,15 +82,37 @@ def decode_vote(verified: Verified, *, owner: str, what: str) -> Vote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What people decide about. A decision counts if it names all of this; `subjects` are names and sha256 digests."""
+
+    store_id: str
+    stack: str
+    environment: str
+    change_digest: str
+    asked_on: datetime
+    subjects: tuple[tuple[str, str], ...]
+
+
+def question_of(plan_id: str, plan_file: str, plan: PlanPredicate) -> Question:
+    """The question whether a plan may be applied; `plan_file` is the plan file's sha256."""
+    return Question(
+        store_id=plan.store_id,
+        stack=plan.stack,
+        environment=plan.environment,
+        change_digest=plan.change_digest,
+        asked_on=plan.finished_on,
+        subjects=((PLAN_STATEMENT, plan_id), (PLAN_FILE, plan_file)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ballot:
-    """The plan that people decide about, who may decide, and who may not because it is their own work.
+    """What people decide about, who may decide, and who may not because it is their own work.
 
     `barred` says for each person why, in words: "wrote commit 1a2b3c4d".
     """
 
-    plan_id: str
-    plan: PlanPredicate
-    plan_file: str
+    question: Question
     approvers: frozenset[str]
     barred: tuple[tuple[str, str], ...] = ()
     wanted: int
@@ -122,6 +141,17 @@ class Tally:
     def is_approved(self) -> bool:
         """Enough people, and nobody against it."""
         return not self.missing and not self.rejected_by
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Who said what, and who is missing."""
+        who = " or ".join(self.may_still) or "nobody: name more people in trust"
+        return (
+            *(f"{person} rejected it" for person in self.rejected_by),
+            *(f"approved by {person}" for person in self.approved_by),
+            *((f"{self.missing} more needed, from {who}",) if self.missing else ()),
+            *(f"an approval by {one.vote.owner} does not count: {one.reason}" for one in self.uncounted),
+        )
 
 
 def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
@@ -156,23 +186,23 @@ def _latest(votes: Sequence[Vote]) -> list[Vote]:
 
 
 def _why_not(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
-    record, plan = vote.record, ballot.plan
+    record, asked = vote.record, ballot.question
     digests = {item.name: item.digest.sha256 for item in vote.subject}
-    if record.store_id != plan.store_id or record.stack != plan.stack or record.environment != plan.environment:
-        return f"it is for {record.stack}, not for {plan.stack}"
-    if digests != {PLAN_STATEMENT: ballot.plan_id, PLAN_FILE: ballot.plan_file}:
+    if (record.store_id, record.stack, record.environment) != (asked.store_id, asked.stack, asked.environment):
+        return f"it is for {record.stack}, not for {asked.stack}"
+    if digests != dict(asked.subjects):
         return "it is for another plan"
-    if record.change_digest != plan.change_digest:
+    if record.change_digest != asked.change_digest:
         return "it is for other changes"
     if vote.owner not in ballot.approvers:
         return f"{vote.owner} may not approve here"
     if record.decision is Word.APPROVED and (why := dict(ballot.barred).get(vote.owner)) is not None:
         return f"{vote.owner} {why}: nobody approves their own work"
-    return _time_fault(record, plan, now)
+    return _time_fault(record, asked.asked_on, now)
 
 
-def _time_fault(record: ApprovalPredicate, plan: PlanPredicate, now: datetime) -> str | None:
-    if record.decided_on < plan.finished_on - CLOCK_SKEW:
+def _time_fault(record: ApprovalPredicate, asked_on: datetime, now: datetime) -> str | None:
+    if record.decided_on < asked_on - CLOCK_SKEW:
         return "it is older than the plan"
     if record.decided_on > now + CLOCK_SKEW:
         return "it was made in the future: one of the clocks is wrong"

@@ -27,6 +27,7 @@ class Event(StrEnum):
     RELEASE_LEASE = "release-lease"
     PUSH_STATE = "push-state"
     ACKNOWLEDGE_DRIFT = "acknowledge-drift"
+    CHANGE_RULES = "change-rules"
 
 
 class AuditPredicate(Document, frozen=True, kw_only=True):

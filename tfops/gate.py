@@ -28,12 +28,8 @@ class Consent:
     @property
     def words(self) -> tuple[str, ...]:
         """Why it is not enough."""
-        who = " or ".join(self.tally.may_still) or "nobody: name more people in trust"
         return (
-            *(f"{person} rejected it" for person in self.tally.rejected_by),
-            *(f"approved by {person}" for person in self.tally.approved_by),
-            *((f"{self.tally.missing} more needed, from {who}",) if self.tally.missing else ()),
-            *(f"an approval by {one.vote.owner} does not count: {one.reason}" for one in self.tally.uncounted),
+            *self.tally.words,
             *(f"{fault}; it does not count" for fault in self.unverified),
             *(self.gap.words if self.covered_by else ()),
         )

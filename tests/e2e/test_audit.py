@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.drift_world import SERVER, World, Worlds, deploy
-from tests.e2e.sandbox import Result
+from tests.e2e.sandbox import RESOURCE, Result, Sandbox, environment
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,7 +33,7 @@ def _decided(world: World) -> World:
 
 @pytest.fixture
 def world(worlds: Worlds) -> World:
-    """A stack with a log of four entries, and a deployment after them."""
+    """A stack with a log of an entry for its rules and one for each decision, and a deployment after them."""
     return worlds.begin("decided", _decided)
 
 
@@ -50,9 +50,10 @@ def test_a_whole_log_is_shown_verified_and_anchored(world: World) -> None:
     assert (found.code, found.errors, found.json["verified"]) == (0, [], True), found
     entries = found.json["entries"]
     assert [(entry["seq"], entry["event"], entry["stack"], entry["reason"], entry["by"]) for entry in entries] == [
-        (number, "acknowledge-drift", "dev", f"reason {number}", "ci") for number in range(1, LAST + 1)
+        (1, "change-rules", "rules-change", "the first rules", "ci"),
+        *((number + 1, "acknowledge-drift", "dev", f"reason {number}", "ci") for number in range(1, LAST + 1)),
     ]
-    assert found.json["anchor"] == f"{LAST}:{entries[-1]['id']}"
+    assert found.json["anchor"] == f"{LAST + 1}:{entries[-1]['id']}"
     assert any(check["name"] == "anchor" and "deployment" in check["detail"] for check in found.json["checks"])
     text = world.sandbox.tfops("audit", "list")
     assert text.code == 0
@@ -85,7 +86,7 @@ def _overwrite(path: Path, data: bytes) -> None:
         (_edit, "entry 2: the signature"),
         (lambda log: log[1].unlink(), "entry 2: missing: it was taken out"),
         (_swap, "entry 2: it is entry 3: somebody moved it"),
-        (lambda log: log[-1].unlink(), "the log ends at 3: its end was cut off"),
+        (lambda log: log[-1].unlink(), f"the log ends at {LAST}: its end was cut off"),
         (lambda log: [path.unlink() for path in log], "the log ends at 0: its end was cut off"),
         (lambda log: _overwrite(log[0], b"{"), "entry 1: "),
         (lambda log: (log[0].parent / "notes.txt").write_text("hello"), "notes.txt: does not belong into the log"),
@@ -114,14 +115,14 @@ def test_a_log_cut_off_together_with_its_deployments_is_found_by_an_anchor_kept_
     assert _verify(world).code == 0, "nothing in the store knows better"
     found = _verify(world, "--anchor", anchor)
     assert (found.code, found.errors) == (5, ["audit.broken"])
-    assert "the anchor you gave names entry 4, but the log ends at 3" in found.messages
+    assert "the anchor you gave names entry 5, but the log ends at 4" in found.messages
 
 
-def test_an_empty_log_is_whole(worlds: Worlds) -> None:
-    world = worlds.begin("fresh", deploy)
-    found = _verify(world)
+def test_an_empty_log_is_whole(sandbox: Sandbox) -> None:
+    sandbox.stacks(environment("prod"), {"prod/main.tf": RESOURCE})
+    found = sandbox.json("audit", "verify")
     assert (found.code, found.json["anchor"], found.json["entries"]) == (0, None, [])
-    assert "empty" in world.sandbox.tfops("audit", "list").out
+    assert "empty" in sandbox.tfops("audit", "list").out
 
 
 def test_a_damaged_end_of_the_log_does_not_keep_the_branch_from_being_applied(world: World) -> None:

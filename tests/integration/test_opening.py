@@ -19,8 +19,8 @@ from tfops.steps.caller import Caller
 from tfops.steps.configuration import (
     default_key_uri,
     read_configuration,
+    read_rules,
     remembered_config,
-    trusted_keys,
 )
 from tfops.steps.local_place import local_place
 from tfops.steps.opening import Session, branch_of, now, open_session
@@ -289,6 +289,7 @@ class TestKeys:
         return open_session(caller(repository, home, **environ))
 
     def test_our_key_is_one_that_the_revision_trusts(self, repository, home, key):
+        create_store(DirectoryObjects(home / ".local/state/tfops" / ID), ID)
         found = self.session(repository, home, key, self.pem(key))
         assert found.runner == "ci"
         assert found.builder.runner == "ci"
@@ -296,6 +297,7 @@ class TestKeys:
         assert set(found.keys) == {"ci"}
 
     def test_a_key_that_nobody_trusts_signs_nothing(self, repository, home, key):
+        create_store(DirectoryObjects(home / ".local/state/tfops" / ID), ID)
         other = home / "other.pem"
         generate(other, passphrase=None)
         found = self.session(repository, home, key, self.pem(other))
@@ -305,7 +307,7 @@ class TestKeys:
         runners = "".join(f'  runner "{name}" {{\n    public_key = "{name}.pub"\n  }}\n' for name in ("a", "b", "c"))
         one = config(more=f"trust {{\n{runners}}}\n")
         with pytest.raises(ConfigError) as refused:
-            trusted_keys(one, DictTree({"a.pub": "garbage", "b.pub": b"\xff"}))
+            read_rules(one, "", DictTree({"a.pub": "garbage", "b.pub": b"\xff"}).read)
         messages = [problem.message for problem in refused.value.problems]
         assert [problem.code for problem in refused.value.problems] == ["config.public_key"] * 3
         assert ["is no public key" in m for m in messages] == [True, True, False]

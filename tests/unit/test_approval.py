@@ -16,6 +16,7 @@ from tfops.approval import (
     Word,
     approval_statement,
     decode_vote,
+    question_of,
     tally,
 )
 from tfops.attestation import CLOCK_SKEW, Digest, encode
@@ -28,7 +29,7 @@ PEOPLE = frozenset({"alice", "bob", "carol"})
 
 
 def ballot(**fields: Any) -> Ballot:
-    given_ = {"plan_id": ID, "plan": PLAN, "plan_file": FILE, "approvers": PEOPLE, "wanted": 2}
+    given_ = {"question": question_of(ID, FILE, PLAN), "approvers": PEOPLE, "wanted": 2}
     return Ballot(**{**given_, **fields})
 
 
@@ -50,7 +51,7 @@ def vote(
             **fields,
         }
     )
-    statement = approval_statement(plan_id, Digest(sha256=plan_file), record)
+    statement = approval_statement(question_of(plan_id, plan_file, PLAN), record)
     return Vote(id="d" * 64, fingerprint=f"SHA256:{owner}", owner=owner, subject=statement.subject, record=record)
 
 

@@ -108,6 +108,10 @@ class Repository:
         target = str(self._repo.lookup_reference("HEAD").target)
         return target.removeprefix("refs/heads/")
 
+    def head_commit(self) -> str | None:
+        """The commit that is checked out; None where there is none yet."""
+        return None if self._repo.head_is_unborn else str(self._repo.head.target)
+
     def remote(self, branch: str) -> str | None:
         """The remote a branch is taken from: its upstream's, else `origin`, else the only one."""
         names = [str(remote.name) for remote in self._repo.remotes]

@@ -28,6 +28,7 @@ COMMANDS = {
     "sync": "Make the stacks of a branch what the branch says.",
     "drift": "What moved away from the code, why, and what to do about it.",
     "history": "The deployments of stacks.",
+    "trust": "The rules in force: who may sign and approve, what environments ask for.",
     "audit": "What was decided about locks, states and drift; is that log whole?",
     "lock": "Who holds which stack; release what a dead run holds.",
     "recover": "Finish what a crash left behind; adopt a state that was changed on purpose.",

@@ -63,7 +63,7 @@ def _entry(said: "Said") -> dict[str, object]:
     record, tally = said.vote.record, said.tally
     return {
         "stack": record.stack,
-        "plan_id": said.artifact.id,
+        "plan_id": said.id,
         "decision": record.decision,
         "by": said.vote.owner,
         "key": said.vote.fingerprint,
@@ -77,7 +77,7 @@ def _entry(said: "Said") -> dict[str, object]:
 
 def _sentence(said: "Said") -> str:
     record, tally = said.vote.record, said.tally
-    first = f"{record.stack}: plan {said.artifact.id[:12]} {record.decision.value} by {said.vote.owner}"
+    first = f"{said.subject} {record.decision.value} by {said.vote.owner}"
     if tally is None:
         return f"{first}, in {said.file}; next, where the store can be written: tfops approve --file {said.file}"
     if tally.rejected_by:

@@ -8,6 +8,7 @@ import click
 
 from tfops.cli.options import Setting, branch_option, jobs_option, output_options
 from tfops.cli.output import Result
+from tfops.cli.trust import rules_entry, rules_lines
 from tfops.errors import Exit
 from tfops.report.tables import plural
 from tfops.steps.orphans import Orphan
@@ -74,7 +75,11 @@ def command(
             exit_code=synced.exit_code,
             stacks=tuple(_entry(stack) for stack in synced.stacks),
             problems=tuple(problem for stack in synced.stacks for problem in stack.problems),
-            extra={"revision": synced.revision, "orphans": orphan_entries(synced.orphans)},
+            extra={
+                "revision": synced.revision,
+                "orphans": orphan_entries(synced.orphans),
+                "rules": rules_entry(synced.rules),
+            },
             text=lambda: _text(synced, dry_run=dry_run),
         )
     )
@@ -114,8 +119,9 @@ def _text(synced: Synced, *, dry_run: bool) -> object:
         for stack in synced.stacks
     )
     left = [Text(f"orphaned: {name}: {found.sentence}", "yellow") for name, found in synced.orphans.items()]
+    rules = [Text(line, "yellow") for line in rules_lines(synced.rules)]
     dangers = [Text(f"! {stack.stack}: {danger}", "red") for stack in synced.stacks for danger in stack.dangers]
-    return lines(table, Text(""), *dangers, *left, Text(_sentence(synced, dry_run=dry_run)))
+    return lines(table, Text(""), *dangers, *left, *rules, Text(_sentence(synced, dry_run=dry_run)))
 
 
 def _why(stack: StackSync) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from functools import partial
 from tfops import dsse
 from tfops.adapters.git import git_env
 from tfops.adapters.ssh import SshKey
-from tfops.approval import Ballot, Tally, Vote, decode_vote, tally
-from tfops.config import Config
+from tfops.approval import Ballot, Tally, Vote, decode_vote, question_of, tally
+from tfops.config import Approval
 from tfops.errors import VerificationError
 from tfops.steps.opening import Session, now
 from tfops.steps.store import PlanArtifact
@@ -24,18 +24,17 @@ class Decided:
     unverified: tuple[str, ...]
 
 
-def decided(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Decided:
-    """How the plan stands now."""
-    votes, unverified = read_votes(session, surveyed.id, artifact.id)
-    return Decided(
-        artifact=artifact, tally=tally(ballot(session, surveyed, artifact), votes, now()), unverified=tuple(unverified)
-    )
+def decided(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Approval | None) -> Decided:
+    """How the plan stands now, where `gate` has to be passed."""
+    votes, unverified = read_votes(session, session.store.approvals(surveyed.id, artifact.id))
+    counted = tally(ballot(session, surveyed, artifact, gate), votes, now())
+    return Decided(artifact=artifact, tally=counted, unverified=tuple(unverified))
 
 
-def read_votes(session: Session, stack: str, plan_id: str) -> tuple[list[Vote], list[str]]:
-    """Every decision over a plan whose signature fits, and in words what is wrong with each other one."""
+def read_votes(session: Session, kept: Mapping[str, bytes]) -> tuple[list[Vote], list[str]]:
+    """Every kept decision (by id) whose signature fits, and in words what is wrong with each other one."""
     owners, votes, unverified = people_keys(session), [], []
-    for name, data in session.store.approvals(stack, plan_id).items():
+    for name, data in kept.items():
         try:
             votes.append(open_vote(data, owners, what=f"the approval {name[:12]}"))
         except VerificationError as error:
@@ -52,20 +51,17 @@ def open_vote(data: bytes, owners: Mapping[str, tuple[str, SshKey]], *, what: st
 def people_keys(session: Session) -> dict[str, tuple[str, SshKey]]:
     """The keys of all people by fingerprint, each with its owner's name."""
     make = partial(SshKey, env=git_env(session.caller.environ))
-    return {key.fingerprint: (person.name, make(key)) for person in session.config.approvers for key in person.keys}
+    return {key.fingerprint: (person.name, make(key)) for person in session.approvers for key in person.keys}
 
 
-def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Ballot:
+def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Approval | None) -> Ballot:
     """Who may decide about the plan, who may not, and how many it takes."""
-    approval = surveyed.stack.approval
     files = {item.name: item.digest.sha256 for item in artifact.statement.subject}
     return Ballot(
-        plan_id=artifact.id,
-        plan=artifact.statement.predicate,
-        plan_file=files["plan.tfplan"],
-        approvers=frozenset(person.name for person in session.config.approvers if not person.is_revoked),
+        question=question_of(artifact.id, files["plan.tfplan"], artifact.statement.predicate),
+        approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
         barred=tuple(_barred(session, surveyed, artifact)),
-        wanted=approval.count if approval else 0,
+        wanted=gate.count if gate else 0,
     )
 
 
@@ -73,13 +69,14 @@ def _barred(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Ite
     source = artifact.statement.predicate.source
     head = session.store.known_head(surveyed.id, session.keys)
     base = source.base or (head.record.source.commit if head else None)
-    people = _by_email(session.config)
+    return authors(session, base, source.commit)
+
+
+def authors(session: Session, base: str | None, tip: str) -> Iterable[tuple[str, str]]:
+    """The people who wrote or committed anything between two commits, and what."""
+    people = {email: person.name for person in session.approvers for email in person.emails}
     known: dict[str, str] = {}
-    for commit in session.repository.commits(base, source.commit):
+    for commit in session.repository.commits(base, tip):
         for email in commit.emails & people.keys():
             known.setdefault(people[email], f"wrote or committed {commit.id[:12]}")
     return known.items()
-
-
-def _by_email(config: Config) -> dict[str, str]:
-    return {email: person.name for person in config.approvers for email in person.emails}

@@ -3,9 +3,8 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,9 +28,7 @@ from tfops.errors import ConfigError, Problem
 from tfops.hcl import decode
 from tfops.steps.caller import Caller
 from tfops.tree import Tree
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import SSlibKey
+from tfops.trust import Rules
 
 CONFIG_NAME = "tfops.hcl"
 _PARSERS = (
@@ -103,15 +100,28 @@ def default_key_uri(config: Config) -> str:
     return f"file:~/.config/tfops/keys/{(config.store.id or 'unnamed')[:12]}.pem"
 
 
-def trusted_keys(config: Config, tree: Tree) -> Mapping[str, "SSlibKey"]:
-    """The runners' public keys, read at the revision; raises ConfigError with all faults."""
-    keys: dict[str, SSlibKey] = {}
+def configuration_text(tree: Tree, caller: Caller) -> str:
+    """The text that `read_configuration` reads."""
+    if caller.config_file is not None:
+        return _read_config(caller.config_file)
+    return decode(tree.read(CONFIG_NAME), CONFIG_NAME)
+
+
+def read_rules(config: Config, text: str, read: Callable[[str], bytes]) -> Rules:
+    """The rules of a configuration, with the public keys it names; raises ConfigError with all faults.
+
+    `read` gives a file's bytes by its path, and raises KeyError or OSError where there is none.
+    """
+    files: dict[str, str] = {}
     problems = []
     for runner in config.runners:
         try:
-            keys[runner.name] = public_key(tree.read(runner.public_key))
-        except (KeyError, ValueError) as error:
-            reason = "is not at this revision" if isinstance(error, KeyError) else f"is no public key ({error})"
+            data = read(runner.public_key)
+            public_key(data)
+            files[runner.public_key] = data.decode()
+        except (KeyError, OSError, ValueError) as error:
+            is_there = isinstance(error, ValueError)
+            reason = f"is no public key ({error})" if is_there else "is not at this revision"
             problems.append(
                 Problem(
                     code="config.public_key",
@@ -121,4 +131,4 @@ def trusted_keys(config: Config, tree: Tree) -> Mapping[str, "SSlibKey"]:
             )
     if problems:
         raise ConfigError.of(problems)
-    return keys
+    return Rules(text=text, config=config, files=files)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tfops.approval import Tally
 from tfops.attestation import PlanPredicate, Purpose
+from tfops.config import Approval
 from tfops.coverage import Content, content, gap
 from tfops.deployment import Result
 from tfops.errors import VerificationError
@@ -33,15 +34,15 @@ class Consenting:
     covering: tuple[Covering, ...]
 
 
-def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None) -> Consenting:
+def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None, gate: Approval) -> Consenting:
     """What people said that bears on `changes`; `waiting` is the plan of just these changes that they may look at."""
     session = stack.session
     before = _manifest(stack, stack.head.record.fingerprint) if stack.head else None
     wanted = content(changes, before=before, now=stack.fingerprint.manifest)
-    covering = tuple(_approved(stack, wanted))
-    own = decided(session, stack.surveyed, waiting) if waiting is not None else None
+    covering = tuple(_approved(stack, wanted, gate))
+    own = decided(session, stack.surveyed, waiting, gate) if waiting is not None else None
     found = Consent(
-        tally=own.tally if own else _nobody(stack),
+        tally=own.tally if own else _nobody(stack, gate),
         gap=gap(wanted, [one.content for one in covering]),
         covered_by=tuple(one.decided.artifact.id for one in covering),
         unverified=own.unverified if own else (),
@@ -57,7 +58,7 @@ def approvals_of(found: Consenting) -> Approvals:
     )
 
 
-def _approved(stack: StackRun, wanted: Content) -> Iterator[Covering]:
+def _approved(stack: StackRun, wanted: Content, gate: Approval) -> Iterator[Covering]:
     session = stack.session
     used = _used(stack)
     for plan_id in session.store.decided_plans(stack.id):
@@ -69,7 +70,7 @@ def _approved(stack: StackRun, wanted: Content) -> Iterator[Covering]:
             continue  # a plan that does not verify covers nothing; its approvals are shown where it is the one waiting
         if not _is_for(stack, artifact.statement.predicate):
             continue
-        found = decided(session, stack.surveyed, artifact)
+        found = decided(session, stack.surveyed, artifact, gate)
         if found.tally.is_approved:
             yield Covering(decided=found, content=_content(stack, artifact.statement.predicate, wanted))
 
@@ -110,13 +111,12 @@ def _used(stack: StackRun) -> set[str]:
     }
 
 
-def _nobody(stack: StackRun) -> Tally:
-    approval = stack.surveyed.stack.approval
-    people = frozenset(person.name for person in stack.session.config.approvers if not person.is_revoked)
+def _nobody(stack: StackRun, gate: Approval) -> Tally:
+    people = frozenset(person.name for person in stack.session.approvers if not person.is_revoked)
     return Tally(
         approved_by=(),
         rejected_by=(),
         uncounted=(),
-        missing=approval.count if approval else 0,
+        missing=gate.count,
         may_still=tuple(sorted(people)),
     )

@@ -16,14 +16,17 @@ from tfops.adapters.lock import Stop
 from tfops.adapters.terraform import Program, find_program
 from tfops.attestation import Builder, TerraformRef
 from tfops.config import Config
+from tfops.config_trust import Approver
 from tfops.errors import ConfigError, FailedError, InterruptedRunError, UsageError
 from tfops.stacks import Stack
 from tfops.steps.caller import Caller
-from tfops.steps.configuration import default_key_uri, read_configuration, trusted_keys
+from tfops.steps.configuration import configuration_text, default_key_uri, read_configuration, read_rules
 from tfops.steps.hold import AnyOf, Hold, Wanted
 from tfops.steps.place import Place, place_of
 from tfops.steps.store import Store, open_store
+from tfops.steps.trust_records import keys_of, read_trust, rules_of
 from tfops.tree import Tree
+from tfops.trust import Rules, Trust, still_trusted
 from tfops.versions import parse_constraints
 
 if TYPE_CHECKING:
@@ -84,8 +87,46 @@ class Session:
 
     @cached_property
     def keys(self) -> Mapping[str, "SSlibKey"]:
-        """The runners' public keys at this revision, by runner name."""
-        return trusted_keys(self.config, self.tree)
+        """The public keys of the runners in force, by name; without those that the branch's head no longer names."""
+        head = keys_of(self.head_rules)
+        if self.trust is None:
+            return head
+        in_force = keys_of(self.rules)
+        if not self.is_followed:
+            return in_force
+        left = {key.keyid for key in head.values()}
+        return {name: key for name, key in in_force.items() if key.keyid in left}
+
+    @cached_property
+    def head_rules(self) -> Rules:
+        """The rules as this revision has them."""
+        return read_rules(self.config, configuration_text(self.tree, self.caller), self.tree.read)
+
+    @cached_property
+    def trust(self) -> Trust | None:
+        """The record of the rules in force; None in a store that has none yet."""
+        return read_trust(self.store, self.caller, keys_of(self.head_rules))
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules in force, which judge; this revision's own where there are none yet."""
+        return rules_of(self.trust, self.caller) if self.trust else self.head_rules
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether this is the branch that the rules in force follow."""
+        return self.trust is None or self.revision.branch == self.trust.record.source.branch
+
+    @cached_property
+    def approvers(self) -> tuple[Approver, ...]:
+        """The people in force, without what the branch's head took from them."""
+        rules = self.rules.config
+        return still_trusted(rules, self.config) if self.is_followed else rules.approvers
+
+    def forget_rules(self) -> None:
+        """The rules in force moved: read them again."""
+        for name in ("trust", "rules", "keys", "approvers"):
+            vars(self).pop(name, None)
 
     @cached_property
     def signer(self) -> "Signer":

@@ -18,6 +18,7 @@ from tfops.steps.settling import Settled, look, refuse_missing, settle
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT, PlanArtifact, open_artifact
 from tfops.steps.surveyed import snapshot
+from tfops.steps.trusting import gate_for
 from tfops.steps.workplace import (
     Workplace,
     initialise,
@@ -81,11 +82,11 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
 
 def _decide(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None) -> tuple[Decision, Approvals]:
     """The gate's decision about `changes`, and whose approvals it rests on."""
-    settings = stack.surveyed.stack
-    if settings.approval is None or not settings.approval.count:
-        return decide(environment=settings.environment, approval=settings.approval), NOBODY
-    found = consent(stack, changes, waiting)
-    decision = decide(environment=settings.environment, approval=settings.approval, consent=found.consent)
+    environment, gate = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed)
+    if gate is None or not gate.count:
+        return decide(environment=environment, approval=gate), NOBODY
+    found = consent(stack, changes, waiting, gate)
+    decision = decide(environment=environment, approval=gate, consent=found.consent)
     return decision, approvals_of(found)
 
 
@@ -195,8 +196,8 @@ def _apply(
 
 def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     """A plan that waits for approval is not made again on every run, as long as it would come out the same."""
-    session, approval = stack.session, stack.surveyed.stack.approval
-    is_open = approval is not None and approval.count == 0
+    session, gate = stack.session, gate_for(stack.session, stack.surveyed)
+    is_open = gate is not None and gate.count == 0
     plan_id = session.store.waiting_plan(stack.id)
     if is_open or plan_id is None or stack.options.replan or stack.options.dry_run:
         return None

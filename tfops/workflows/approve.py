@@ -1,5 +1,6 @@
 """`tfops approve` and `tfops reject`: a person's decision over a plan, signed with their SSH key."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -7,15 +8,26 @@ from pathlib import Path
 from tfops import dsse
 from tfops.adapters.git import git_env
 from tfops.adapters.ssh import SshSigner
-from tfops.approval import ApprovalPredicate, ApprovalStatement, Tally, Vote, Word, approval_statement
+from tfops.approval import (
+    PLAN_STATEMENT,
+    ApprovalPredicate,
+    ApprovalStatement,
+    Ballot,
+    Tally,
+    Vote,
+    Word,
+    approval_statement,
+)
 from tfops.attestation import Digest, PlanStatement, check_files, encode
 from tfops.errors import FailedError, RefusedError, UsageError, VerificationError
 from tfops.steps.artifact import files_of
 from tfops.steps.ballots import ballot, decided, open_vote, people_keys
 from tfops.steps.opening import Session, now
-from tfops.steps.store import PlanArtifact, open_artifact
+from tfops.steps.store import MIN_ID_CHARACTERS, PlanArtifact, open_artifact, sha256
 from tfops.steps.survey import survey
 from tfops.steps.surveyed import Surveyed
+from tfops.steps.trusting import Proposal, gate_for, proposal, put_decision
+from tfops.trust import RULES_CHANGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +42,10 @@ class Saying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """A decision that was signed: whose it is, how the plan stands with it, and where the file lies, if in none."""
+    """A decision that was signed: about what, whose, how that stands now, and where its file lies, if in one."""
 
-    artifact: PlanArtifact
+    id: str
+    subject: str
     vote: Vote
     tally: Tally | None
     file: Path | None
@@ -40,18 +53,16 @@ class Said:
 
 def say(session: Session, name: str, saying: Saying, *, out: Path | None) -> Said:
     """Sign a decision over the named plan. It goes into the store, or into the file `out` to be handed over."""
-    artifact = _artifact(session, name)
-    surveyed = _stack_of(session, artifact.statement)
+    asked = _asked(session, name)
     signer = SshSigner(saying.key, env=git_env(session.caller.environ))
     owner = _owner(session, signer)
-    _refuse_own_work(session, surveyed, artifact, owner, saying.word)
-    envelope = dsse.sign(encode(_statement(session, artifact, owner, saying)), signer)
+    _refuse_own_work(asked, owner, saying.word)
+    envelope = dsse.sign(encode(_statement(asked, owner, saying)), signer)
     vote = open_vote(envelope, people_keys(session), what="the approval")
     if out is not None:
         _write(out, envelope)
-        return Said(artifact=artifact, vote=vote, tally=None, file=out)
-    session.store.put_approval(surveyed.id, artifact.id, vote.id, envelope)
-    return Said(artifact=artifact, vote=vote, tally=decided(session, surveyed, artifact).tally, file=None)
+        return Said(id=asked.id, subject=asked.subject, vote=vote, tally=None, file=out)
+    return _keep(asked, vote, envelope)
 
 
 def take_over(session: Session, file: Path) -> Said:
@@ -63,11 +74,62 @@ def take_over(session: Session, file: Path) -> Said:
             f"cannot read {file}: {error.strerror}", code="approval.file", hint="name a file of `tfops approve --out`"
         ) from error
     vote = open_vote(envelope, people_keys(session), what=str(file))
-    plan_id = next((item.digest.sha256 for item in vote.subject if item.name == "plan-statement"), "")
-    artifact = _artifact(session, plan_id)
+    named = {item.name: item.digest.sha256 for item in vote.subject}
+    return _keep(_asked(session, named.get(PLAN_STATEMENT) or named.get(RULES_CHANGE) or ""), vote, envelope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What is to be decided, however it is kept. `viewed` is the sha256 of the text that the person was shown."""
+
+    id: str
+    subject: str
+    ballot: Ballot
+    viewed: str
+    put: Callable[[Vote, bytes], None]
+    stands: Callable[[], Tally | None]
+
+
+def _asked(session: Session, name: str) -> _Asked:
+    if (proposal := _proposal(session, name)) is not None:
+        return _about_rules(session, proposal)
+    artifact = _artifact(session, name)
     surveyed = _stack_of(session, artifact.statement)
-    session.store.put_approval(surveyed.id, artifact.id, vote.id, envelope)
-    return Said(artifact=artifact, vote=vote, tally=decided(session, surveyed, artifact).tally, file=None)
+    gate = gate_for(session, surveyed)
+    files = {item.name: item.digest.sha256 for item in artifact.statement.subject}
+    return _Asked(
+        id=artifact.id,
+        subject=f"{surveyed.id}: plan {artifact.id[:12]}",
+        ballot=ballot(session, surveyed, artifact, gate),
+        viewed=files["plan.txt"],
+        put=lambda vote, envelope: session.store.put_approval(surveyed.id, artifact.id, vote.id, envelope),
+        stands=lambda: decided(session, surveyed, artifact, gate).tally,
+    )
+
+
+def _proposal(session: Session, name: str) -> Proposal | None:
+    found = proposal(session) if len(name) >= MIN_ID_CHARACTERS else None
+    return found if found is not None and found.id.startswith(name) else None
+
+
+def _about_rules(session: Session, found: Proposal) -> _Asked:
+    def stands() -> Tally | None:
+        now_found = proposal(session)
+        return now_found.tally if now_found else None
+
+    return _Asked(
+        id=found.id,
+        subject=f"rules: change {found.id[:12]}",
+        ballot=found.ballot,
+        viewed=sha256(found.diff.encode()),
+        put=lambda vote, envelope: put_decision(session, found.id, vote.id, envelope),
+        stands=stands,
+    )
+
+
+def _keep(asked: _Asked, vote: Vote, envelope: bytes) -> Said:
+    asked.put(vote, envelope)
+    return Said(id=asked.id, subject=asked.subject, vote=vote, tally=asked.stands(), file=None)
 
 
 def _artifact(session: Session, name: str) -> PlanArtifact:
@@ -109,33 +171,32 @@ def _owner(session: Session, signer: SshSigner) -> str:
     return found[0]
 
 
-def _refuse_own_work(session: Session, surveyed: Surveyed, artifact: PlanArtifact, owner: str, word: Word) -> None:
-    why = dict(ballot(session, surveyed, artifact).barred).get(owner)
+def _refuse_own_work(asked: _Asked, owner: str, word: Word) -> None:
+    why = dict(asked.ballot.barred).get(owner)
     if word is Word.APPROVED and why is not None:
         raise RefusedError(
             f"{owner} {why}: nobody approves their own work",
             code="approval.own_work",
             hint="ask somebody else to look at it",
-            stack=surveyed.id,
+            stack=asked.ballot.question.stack,
         )
 
 
-def _statement(session: Session, artifact: PlanArtifact, owner: str, saying: Saying) -> ApprovalStatement:
-    plan, moment = artifact.statement.predicate, now()
-    digests = {item.name: item.digest for item in artifact.statement.subject}
+def _statement(asked: _Asked, owner: str, saying: Saying) -> ApprovalStatement:
+    question, moment = asked.ballot.question, now()
     predicate = ApprovalPredicate(
         decision=saying.word,
         approver=owner,
-        store_id=session.store.id,
-        stack=plan.stack,
-        environment=plan.environment,
-        change_digest=plan.change_digest,
+        store_id=question.store_id,
+        stack=question.stack,
+        environment=question.environment,
+        change_digest=question.change_digest,
         decided_on=moment,
         expires_on=moment + saying.valid,
         comment=saying.comment,
-        viewed=Digest(sha256=digests["plan.txt"].sha256),
+        viewed=Digest(sha256=asked.viewed),
     )
-    return approval_statement(artifact.id, digests["plan.tfplan"], predicate)
+    return approval_statement(question, predicate)
 
 
 def _write(file: Path, envelope: bytes) -> None:

@@ -25,6 +25,7 @@ from tfops.steps.scanning import Target, scan
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.survey import look
+from tfops.steps.trusting import establish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ def drift(session: Session, request: Request, *, tick: Tick) -> Drifts:
     targets = _targets(session)
     chosen = select({name: item.stack for name, item in targets.items()}, request.names)
     _ = session.store, session.signer  # refuse before anything runs
+    establish(session)
     plan = timetable(session, chosen, due=request.due, shard=request.shard)
     gate = _Gate(request)
     schedule: Schedule[StackDrift | None] = Schedule(

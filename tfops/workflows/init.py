@@ -1,11 +1,14 @@
 """`tfops init`: tfops.hcl, a store, a signing key, .gitignore entries, systemd units. Makes what is missing only."""
 
+import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tfops.adapters import keys as key_files
 from tfops.adapters.git import Repository
 from tfops.adapters.objects import DirectoryObjects
+from tfops.attestation import Builder, Source
 from tfops.config import Config, is_environment_name, parse_config
 from tfops.config_store import LocalStore
 from tfops.configuration_text import first_configuration, with_runner, with_signing_key, with_store_id
@@ -14,10 +17,12 @@ from tfops.errors import ConfigError, FailedError
 from tfops.hcl import decode
 from tfops.modules import active_files
 from tfops.steps.caller import Caller
-from tfops.steps.configuration import CONFIG_NAME, default_key_uri
+from tfops.steps.configuration import CONFIG_NAME, default_key_uri, read_rules
 from tfops.steps.place import place_of
 from tfops.steps.store import create_store, open_store
+from tfops.steps.trust_records import append_trust, keys_of, read_trust
 from tfops.systemd import DRIFT_TIMER, SYNC_TIMER, Setup, install_commands, units
+from tfops.trust import next_record
 
 IGNORED = (".terraform/", "*.tfplan", "terraform.tfstate", "terraform.tfstate.*", "crash.log")
 UNITS = "systemd"
@@ -57,6 +62,7 @@ def init(
     config = work.configuration(store_path)
     config = work.store(config)
     key = work.key(config, passphrase)
+    work.rules(repository.head_commit(), passphrase)
     work.ignore()
     install = work.units(config, program) if program else ()
     return Initialised(
@@ -144,6 +150,32 @@ class _Work:
         self._write(self._file, with_runner(self._text(), self._runner, name))
         self.made.append(f'public key {name}, trusted as runner "{self._runner}"')
         self.commit.append(name)
+
+    def rules(self, commit: str | None, passphrase: str | None) -> None:
+        """Put what the file says in force, where the store has no rules yet and nothing was ever planned."""
+        caller, config = self._caller, self._read()
+        place = place_of(config, caller)
+        store = open_store(place.objects, expected_id=config.store.id, where=place.where)
+        rules = read_rules(config, self._text(), lambda path: (self._directory / path).read_bytes())
+        if store.stacks() or read_trust(store, caller, keys_of(rules)) is not None:
+            return
+        signer = key_files.load_signer(
+            config.signing_key or default_key_uri(config),
+            home=caller.home,
+            passphrase=passphrase or caller.key_passphrase,
+            environ=caller.environ,
+        )
+        first = next_record(
+            None,
+            rules,
+            store_id=store.id,
+            source=Source(branch=self.branch, commit=commit or "", tree=""),
+            reason="tfops init",
+            builder=Builder(runner=self._runner, host=socket.gethostname(), run_id="init"),
+            at=datetime.now(UTC),
+        )
+        append_trust(store, caller, first, signer)
+        self.made.append(f"rules in force: those of this {CONFIG_NAME} (version 1, signed; see `tfops trust`)")
 
     def ignore(self) -> None:
         """Keep state, plans and .terraform out of Git."""

@@ -21,6 +21,7 @@ from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT
 from tfops.steps.survey import fingerprint_of, look, survey
 from tfops.steps.surveyed import Surveyed
+from tfops.steps.trusting import establish, gate_for
 from tfops.steps.workplace import Workplace, current_state, initialise, make_workspace, workplace
 
 LOCK_WAIT_SECONDS = 30.0
@@ -97,6 +98,7 @@ def plan(
     everything = survey(session)
     chosen = select(everything, names)
     _ = session.store, session.signer  # refuse before anything runs
+    establish(session)
     schedule: Schedule[StackPlan] = Schedule(
         dict.fromkeys(chosen, ()),
         work=lambda name: _plan_stack(session, chosen[name], out, aim),
@@ -202,7 +204,7 @@ def _line(
     place: Path | None,
     drift: Drift,
 ) -> StackPlan:
-    decision = decide(environment=surveyed.stack.environment, approval=surveyed.stack.approval)
+    decision = decide(environment=surveyed.stack.environment, approval=gate_for(session, surveyed))
     session.say(surveyed.id, f"plan {artifact.id[:12]}")
     return StackPlan(
         stack=surveyed.id,

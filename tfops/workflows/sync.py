@@ -28,6 +28,7 @@ from tfops.steps.selection import select
 from tfops.steps.state import Snapshot
 from tfops.steps.survey import fingerprint_of, survey
 from tfops.steps.surveyed import Surveyed, snapshot
+from tfops.steps.trusting import Proposal, follow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +38,14 @@ class Synced:
     revision: str
     stacks: tuple[StackSync, ...]
     orphans: Mapping[str, Orphan]
+    rules: Proposal | None = None
+    """The change of the rules that waits for approval."""
 
     @property
     def exit_code(self) -> Exit:
-        """The most serious stack decides."""
-        return most_serious(stack.exit_code for stack in self.stacks)
+        """The most serious stack decides; rules that wait are something that is refused for now."""
+        waiting = (Exit.REFUSED,) if self.rules else ()
+        return most_serious((*(stack.exit_code for stack in self.stacks), *waiting))
 
 
 def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
@@ -49,6 +53,7 @@ def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
     everything = survey(session)
     chosen = select(everything, options.names)
     _ = session.store, session.keys  # refuse before anything runs
+    rules = follow(session, dry_run=options.dry_run)
     if options.given is None:
         _refuse_out_of_order(session, everything, chosen)
     if options.given is not None and len(chosen) != 1:
@@ -68,6 +73,7 @@ def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
         revision=str(session.revision),
         stacks=tuple(ended[name] for name in chosen),
         orphans={} if options.names else _orphans(session, everything),
+        rules=rules,
     )
 
 

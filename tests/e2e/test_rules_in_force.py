@@ -1,0 +1,216 @@
+"""Whoever can push cannot change the rules that judge the push: real Git, real keys, real Terraform."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.people import Team
+from tests.e2e.sandbox import RESOURCE, Result, Sandbox, environment
+
+
+@pytest.fixture
+def team(sandbox: Sandbox) -> Team:
+    return Team(sandbox=sandbox)
+
+
+@pytest.fixture
+def deployed(team: Team) -> Team:
+    team.deployed()
+    return team
+
+
+def _push(team: Team, config: str, **files: str) -> str:
+    return team.sandbox.commit({"tfops.hcl": config, **{name.replace("__", "/"): text for name, text in files.items()}})
+
+
+def _records(team: Team) -> list[Path]:
+    return sorted(path for path in (team.sandbox.store / "trust").iterdir() if path.is_file())
+
+
+def _forget(team: Team) -> None:
+    """As on a machine that never saw this store."""
+    shutil.rmtree(team.sandbox.home / ".local" / "state" / "tfops" / "trust")
+
+
+def test_a_commit_that_takes_its_own_gate_away_needs_the_old_count(deployed: Team) -> None:
+    _push(deployed, deployed.config(count=0), **{"prod__more.tf": 'resource "terraform_data" "more" {}\n'})
+    waiting = deployed.sandbox.sync(expect=3)
+    assert waiting.outcomes == {"prod": "waiting"}
+    rules = waiting.json["rules"]
+    assert (rules["wanted"], rules["approved_by"]) == (2, [])
+    assert rules["changes"] == ['environment "prod" asks for no approvals instead of 2 approvals']
+    for person in ("alice", "bob"):
+        assert deployed.approve(rules["id"][:12], person).code == 0
+    done = deployed.sandbox.sync(expect=0)
+    assert (done.outcomes, done.json["rules"]) == ({"prod": "applied"}, None)
+
+
+def test_one_of_two_is_not_enough_to_change_the_rules_and_a_rejection_vetoes(deployed: Team) -> None:
+    _push(deployed, deployed.config(count=0))
+    change = deployed.sandbox.sync(expect=3).json["rules"]["id"]
+    assert deployed.approve(change, "alice").code == 0
+    assert "1 more needed, from bob or carol" in json.dumps(deployed.sandbox.sync(expect=3).json["rules"])
+    assert deployed.approve(change, "bob").code == 0
+    assert deployed.reject(change, "carol").code == 0
+    found = deployed.sandbox.sync(expect=3).json["rules"]
+    assert (found["approved_by"], found["rejected_by"]) == (["alice", "bob"], ["carol"])
+
+
+def test_a_decision_over_another_text_of_the_rules_does_not_count(deployed: Team) -> None:
+    _push(deployed, deployed.config(count=1))
+    change = deployed.sandbox.sync(expect=3).json["rules"]["id"]
+    for person in ("alice", "bob"):
+        deployed.approve(change, person)
+    _push(deployed, deployed.config(count=0))
+    found = deployed.sandbox.sync(expect=3).json["rules"]
+    assert (found["id"] != change, found["approved_by"]) == (True, [])
+
+
+def test_a_new_environment_that_claims_the_state_of_prod_needs_the_gate_of_prod(deployed: Team) -> None:
+    text = (
+        deployed.config(count=2).replace('environment "prod"', 'environment "other"').replace("count = 2", "count = 0")
+    )
+    _push(
+        deployed,
+        text + '\nmoved {\n  from = "prod"\n  to   = "other"\n}\n',
+        **{"prod__more.tf": 'output "x" { value = 1 }\n'},
+    )
+    waiting = deployed.sandbox.sync(expect=3)
+    assert waiting.outcomes == {"other": "waiting"}, waiting
+    assert "asks for 2 approvals" in waiting["other"]["reasons"][0]
+
+
+def test_a_person_added_by_the_commit_cannot_approve_it(deployed: Team) -> None:
+    deployed.key("mallory")
+    people = ("alice", "bob", "carol", "mallory")
+    _push(deployed, deployed.config(people=people), **{"prod__more.tf": 'output "x" { value = 1 }\n'})
+    waiting = deployed.sandbox.sync(expect=3)
+    assert 'approver "mallory" is new' in waiting.json["rules"]["changes"]
+    refused = deployed.approve(waiting["prod"]["plan_id"], "mallory")
+    assert (refused.code, refused.errors) == (3, ["approval.not_trusted"])
+    refused = deployed.approve(waiting.json["rules"]["id"], "mallory")
+    assert (refused.code, refused.errors) == (3, ["approval.not_trusted"])
+
+
+def test_a_revoked_key_is_refused_although_nothing_was_deployed_since(deployed: Team) -> None:
+    deployed.sandbox.commit({"prod/more.tf": 'output "x" { value = 1 }\n'})
+    plan_id = deployed.sandbox.sync(expect=3)["prod"]["plan_id"]
+    for person in ("alice", "bob"):
+        assert deployed.approve(plan_id, person).code == 0
+    _push(deployed, deployed.config(revoked=("bob",)))
+    waiting = deployed.sandbox.sync(expect=3)
+    assert waiting.json["rules"] is None, "to take a key away needs nobody"
+    assert "there are 1" in waiting["prod"]["reasons"][0]
+    refused = deployed.approve(plan_id, "bob")
+    assert refused.errors == ["approval.not_trusted"]
+
+
+def test_the_branch_that_the_rules_do_not_follow_cannot_change_them(deployed: Team) -> None:
+    sandbox = deployed.sandbox
+    preview = environment("preview", count=0).replace('"main"', '"topic"')
+    sandbox.git("checkout", "-q", "-b", "topic")
+    sandbox.write({"tfops.hcl": deployed.config(count=0, extra=preview), "preview/main.tf": RESOURCE})
+    sandbox.git("add", "-A")
+    sandbox.git("commit", "-q", "-m", "topic")
+    sandbox.git("push", "-q", "origin", "topic")
+    found = sandbox.json("sync", "--branch", "topic")
+    assert (found.code, found.outcomes, found.json["rules"]) == (3, {"preview": "waiting"}, None), found
+    assert len(_records(deployed)) == 1
+
+
+def test_a_force_push_to_older_rules_does_not_bring_them_back(deployed: Team) -> None:
+    sandbox = deployed.sandbox
+    before = sandbox.git("rev-parse", "HEAD")
+    _push(deployed, deployed.config(count=0, people=("alice", "bob")))
+    change = sandbox.sync(expect=3).json["rules"]["id"]
+    for person in ("alice", "bob"):
+        deployed.approve(change, person)
+    sandbox.sync(expect=0)
+    sandbox.git("reset", "-q", "--hard", before)
+    sandbox.git("push", "-q", "--force", "origin", "main")
+    found = sandbox.sync()
+    assert found.json.get("rules") is None
+    assert "they stay as they are" in found.err
+    assert len(_records(deployed)) == 2
+
+
+def _missing(team: Team) -> None:
+    _forget(team)
+    for path in _records(team):
+        path.unlink()
+
+
+def _rolled_back(team: Team) -> None:
+    _records(team)[-1].unlink()
+
+
+def _forged(team: Team) -> None:
+    _forget(team)
+    (record,) = _records(team)
+    document = json.loads(record.read_bytes())
+    document["signatures"][0]["keyid"] = "f" * 64
+    _overwrite(record, document)
+
+
+def _edited(team: Team) -> None:
+    _forget(team)
+    (record,) = _records(team)
+    document = json.loads(record.read_bytes())
+    payload = document["payload"]
+    document["payload"] = payload[:400] + ("A" if payload[400] != "A" else "B") + payload[401:]
+    _overwrite(record, document)
+
+
+def _out_of_line(team: Team) -> None:
+    (record,) = _records(team)
+    shutil.copy(record, record.with_name("000000000002.json"))
+
+
+def _overwrite(record: Path, document: object) -> None:
+    record.chmod(0o600)
+    record.write_bytes(json.dumps(document, indent=1).encode() + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("attack", "code"),
+    [
+        (_missing, "trust.missing"),
+        (_rolled_back, "trust.rolled_back"),
+        (_forged, "verify.unknown_key"),
+        (_edited, "verify.signature"),
+        (_out_of_line, "trust.chain"),
+    ],
+)
+def test_whoever_writes_to_the_store_cannot_change_the_rules(deployed: Team, attack, code: str) -> None:
+    attack(deployed)
+    found = deployed.sandbox.sync(expect=5)
+    assert found.errors == [code], found
+
+
+def test_where_nobody_can_be_asked_the_runner_accepts_the_rules_by_hand_and_it_is_on_record(deployed: Team) -> None:
+    _push(deployed, deployed.config(count=0))
+    assert deployed.sandbox.json("trust").code == 3
+    done = deployed.sandbox.json("trust", "accept", "--reason", "all three have left")
+    assert (done.code, done.json["version"], done.json["environments"]) == (
+        0,
+        2,
+        [{"environment": "prod", "approvals": 0}],
+    )
+    assert deployed.sandbox.sync(expect=0).json["rules"] is None
+    entries = deployed.sandbox.json("audit", "verify").json["entries"]
+    assert entries[-1]["event"] == "change-rules"
+    assert "all three have left" in entries[-1]["reason"]
+
+
+def test_the_rules_in_force_are_shown_with_what_waits(deployed: Team) -> None:
+    text = deployed.sandbox.tfops("trust")
+    assert text.code == 0
+    assert "rules in force: version 1, from main@" in text.out
+    assert "environment prod: 2 approvals" in text.out
+    _push(deployed, deployed.config(count=0))
+    shown: Result = deployed.sandbox.tfops("trust")
+    assert shown.code == 3
+    assert "-    count = 2" in shown.out or "count = 2" in shown.out
+    assert "next: look at it: tfops trust; then: tfops approve " in shown.out

@@ -1,0 +1,148 @@
+"""Which rules judge, and what a change of them asks for."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfops.config import Approval, Config, Environment, parse_config
+from tfops.config_trust import Approver
+from tfops.trust import Rules, gate_of, proposal_id, rules_change, still_trusted, strictest
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGd5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5 alice"
+counts = st.one_of(st.none(), st.integers(0, 5).map(lambda count: Approval(count=count)))
+
+
+def config(environments: dict[str, int | None], trust: str = "") -> Config:
+    blocks = "".join(
+        f'environment "{name}" {{\n  branch = "main"\n  roots = ["{name}"]\n'
+        + ("" if count is None else f"  approval {{\n    count = {count}\n  }}\n")
+        + "}\n"
+        for name, count in environments.items()
+    )
+    return parse_config(f"{blocks}\ntrust {{\n{trust}\n}}\n", "tfops.hcl")
+
+
+def rules(environments: dict[str, int | None], trust: str = "", **files: str) -> Rules:
+    return Rules(
+        text="", config=config(environments, trust), files={f"{name}.pub": text for name, text in files.items()}
+    )
+
+
+def approver(name: str, *, github: str = "", revoked: bool = False, key: bool = True) -> str:
+    lines = [f'  ssh_key = "{KEY}"'] if key else []
+    lines += [f'  github = "{github}"'] if github else []
+    lines += ["  revoked = true"] if revoked else []
+    return f'approver "{name}" {{\n' + "\n".join(lines) + "\n}"
+
+
+def runner(name: str) -> str:
+    return f'runner "{name}" {{\n  public_key = "{name}.pub"\n}}'
+
+
+@given(st.lists(counts))
+def test_the_strictest_gate_is_at_least_as_strict_as_each(gates):
+    found = strictest(gates)
+    for gate in gates:
+        assert found is None or (gate is not None and gate.count <= found.count)
+
+
+def test_without_any_gate_nothing_is_asked():
+    assert strictest([]) == Approval(count=0)
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked", "former", "wanted"),
+    [
+        ("prod", 0, (), 2),
+        ("prod", 3, (), 3),
+        ("prod", None, (), None),
+        ("staging", 0, (), 0),
+        ("staging", 0, ("prod",), 2),
+        ("staging", 0, ("gone",), 2),
+        ("new", 0, (), 2),
+        ("staging@feature-x", 0, (), 0),
+    ],
+)
+def test_of_what_bears_on_a_state_the_strictest_counts(environment, asked, former, wanted):
+    in_force = config({"prod": 2, "staging": 0})
+    gate = gate_of(environment, None if asked is None else Approval(count=asked), former, in_force)
+    assert (gate.count if gate else None) == wanted
+
+
+OLD = {"prod": 2, "staging": 0}
+
+
+@pytest.mark.parametrize(
+    ("new", "wanted", "word"),
+    [
+        ({"prod": 0, "staging": 0}, 2, 'environment "prod" asks for no approvals instead of 2 approvals'),
+        ({"prod": 3, "staging": 0}, 2, 'environment "prod" asks for 3 approvals instead of 2 approvals'),
+        ({"prod": 2, "staging": 1}, 0, 'environment "staging" asks for 1 approval instead of no approvals'),
+        ({"prod": 2, "staging": 0, "other": 0}, 2, 'environment "other" is new and asks for no approvals'),
+        ({"staging": 0}, 2, 'environment "prod" is gone'),
+        ({"prod": 2}, 0, 'environment "staging" is gone'),
+    ],
+)
+def test_a_changed_environment_asks_for_what_it_asked_before_and_a_new_one_for_the_strictest(new, wanted, word):
+    found = rules_change(rules(OLD), rules(new))
+    assert (found.words, found.wanted) == ((word,), wanted)
+
+
+def test_an_environment_that_nothing_passes_by_itself_changes_when_one_person_agrees():
+    assert rules_change(rules({"prod": None}), rules({"prod": 0})).wanted == 1
+    assert rules_change(rules({"prod": None, "x": 2}), rules({"prod": 0, "x": 0})).wanted == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted", "word"),
+    [
+        ("", approver("alice"), 2, 'approver "alice" is new'),
+        (approver("alice"), "", 0, 'approver "alice" is gone'),
+        (approver("alice"), approver("alice", revoked=True), 0, 'approver "alice" changed'),
+        (approver("alice", revoked=True), approver("alice"), 2, 'approver "alice" changed'),
+        (approver("alice"), approver("alice", github="alice"), 2, 'approver "alice" changed'),
+        (approver("alice", github="alice"), approver("alice"), 0, 'approver "alice" changed'),
+        ("", runner("ci"), 2, 'runner "ci" is new'),
+        (runner("ci"), "", 0, 'runner "ci" is gone'),
+    ],
+)
+def test_to_take_from_trust_needs_nobody_and_to_add_to_it_the_strictest(old, new, wanted, word):
+    found = rules_change(rules(OLD, old, ci="key"), rules(OLD, new, ci="key"))
+    assert (found.words, found.wanted) == ((word,), wanted)
+
+
+def test_another_key_under_the_same_path_is_a_changed_runner():
+    found = rules_change(rules(OLD, runner("ci"), ci="key"), rules(OLD, runner("ci"), ci="other"))
+    assert (found.words, found.wanted) == (('runner "ci" changed',), 2)
+
+
+def test_what_judges_nothing_changes_no_rules():
+    def longer(one: Environment) -> Environment:
+        return replace(one, timeout_seconds=1, var_files=("x.tfvars",))
+
+    old = rules(OLD)
+    new = replace(old, config=replace(old.config, environments=tuple(map(longer, old.config.environments))))
+    assert rules_change(old, new).is_empty
+
+
+def names(found: tuple[Approver, ...]) -> dict[str, tuple[int, int, bool]]:
+    return {one.name: (len(one.keys), len(one.logins), one.is_revoked) for one in found}
+
+
+def test_a_key_that_the_head_no_longer_names_does_not_count_and_a_new_one_not_yet():
+    full, less = config(OLD, approver("alice", github="a")), config(OLD, approver("alice", github="a", key=False))
+    assert names(still_trusted(full, full)) == {"alice": (1, 1, False)}
+    assert names(still_trusted(full, less)) == {"alice": (0, 1, False)}
+    assert names(still_trusted(less, full)) == {"alice": (0, 1, False)}
+    assert names(still_trusted(full, config(OLD))) == {"alice": (0, 1, True)}
+    assert names(still_trusted(full, config(OLD, approver("alice", revoked=True))))["alice"][2]
+    assert names(still_trusted(config(OLD), full)) == {}
+
+
+def test_every_runner_comes_to_the_same_id_and_another_text_to_another():
+    one = rules(OLD, runner("ci"), ci="key")
+    assert proposal_id("a", one) == proposal_id("a", replace(one))
+    others = [proposal_id("b", one), proposal_id("a", replace(one, text="x")), proposal_id("a", replace(one, files={}))]
+    assert len({proposal_id("a", one), *others}) == 4

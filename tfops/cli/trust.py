@@ -1,0 +1,117 @@
+"""`tfops trust`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfops.cli.options import Setting, branch_option, output_options
+from tfops.cli.output import Result
+from tfops.cli.reading import session_for
+from tfops.errors import Exit
+
+if TYPE_CHECKING:
+    from tfops.steps.trusting import Proposal
+    from tfops.workflows.trust import InForce
+
+
+@click.group("trust", invoke_without_command=True)
+@branch_option
+@output_options
+@click.pass_context
+def command(context: click.Context, setting: Setting, branch: str | None) -> Exit | None:
+    """The rules in force: who may sign and approve, and what each environment asks for.
+
+    They are a signed record in the store. A commit that changes them is judged by the old ones first.
+    """
+    from tfops.workflows.trust import in_force
+
+    if context.invoked_subcommand is not None:
+        return None
+    return _show(setting, in_force(session_for(setting, branch)))
+
+
+@command.command("accept")
+@click.option("--reason", required=True, help="Why nobody else is asked; it goes into the audit log.")
+@branch_option
+@output_options
+def accept_command(setting: Setting, reason: str, branch: str | None) -> Exit:
+    """Put the branch's rules in force without asking anybody.
+
+    For a store without rules, for people who are all gone, for a branch that was rewritten. It needs a runner's key.
+    """
+    from tfops.workflows.trust import accepted
+
+    return _show(setting, accepted(session_for(setting, branch), reason=reason))
+
+
+def _show(setting: Setting, found: "InForce") -> Exit:
+    exit_code = Exit.REFUSED if found.waiting else Exit.OK
+    setting.screen.show(
+        Result(command="trust", exit_code=exit_code, extra=_entry(found), text=lambda: "\n".join(_lines(found)))
+    )
+    return exit_code
+
+
+def _entry(found: "InForce") -> dict[str, Any]:
+    record = found.trust.record if found.trust else None
+    return {
+        "version": record.version if record else 0,
+        "branch": record.source.branch if record else None,
+        "commit": record.source.commit if record else None,
+        "at": record.at if record else None,
+        "reason": record.reason if record else None,
+        "approved_by": list(record.approved_by) if record else [],
+        "environments": [{"environment": name, "approvals": count} for name, count in found.gates],
+        "approvers": [{"name": person.name, "revoked": person.is_revoked} for person in found.approvers],
+        "runners": [{"name": name} for name in found.runners],
+        "waiting": rules_entry(found.waiting),
+    }
+
+
+def _lines(found: "InForce") -> list[str]:
+    if found.trust is None:
+        return ["no rules are in force yet: the first `tfops sync` puts those of its branch in force"]
+    record = found.trust.record
+    where = f"{record.source.branch}@{record.source.commit[:12]}" if record.source.commit else record.source.branch
+    people = [f"{person.name}{' (revoked)' if person.is_revoked else ''}" for person in found.approvers]
+    by = f", approved by {', '.join(record.approved_by)}" if record.approved_by else ""
+    since = f"since {record.at:%Y-%m-%d %H:%M}Z ({record.reason}{by})"
+    return [
+        f"rules in force: version {record.version}, from {where}, {since}",
+        *(f"  environment {name}: {_asks(count)}" for name, count in found.gates),
+        f"  approvers: {', '.join(people) or 'nobody'}",
+        f"  runners: {', '.join(found.runners) or 'none'}",
+        *rules_lines(found.waiting, diff=True),
+    ]
+
+
+def _asks(count: int | None) -> str:
+    if count is None:
+        return "nothing is applied by itself"
+    return f"{count or 'no'} {'approval' if count == 1 else 'approvals'}"
+
+
+def rules_entry(waiting: "Proposal | None") -> dict[str, Any] | None:
+    """A change of the rules that waits, for programs."""
+    if waiting is None:
+        return None
+    return {
+        "id": waiting.id,
+        "changes": list(waiting.change.words),
+        "wanted": waiting.change.wanted,
+        "approved_by": list(waiting.tally.approved_by),
+        "rejected_by": list(waiting.tally.rejected_by),
+        "reasons": list(waiting.words),
+    }
+
+
+def rules_lines(waiting: "Proposal | None", *, diff: bool = False) -> list[str]:
+    """The same for people."""
+    if waiting is None:
+        return []
+    short = waiting.id[:12]
+    return [
+        f"the branch's rules are not in force yet: change {short}: {'; '.join(waiting.words)}",
+        *(waiting.diff.splitlines() if diff else ()),
+        f"next: look at it: tfops trust; then: tfops approve {short}",
+    ]

@@ -1,0 +1,114 @@
+"""The records of the rules in force: read in a chain from the last one this machine knows, appended once."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfops import dsse
+from tfops.attestation import encode
+from tfops.dsse import public_key
+from tfops.errors import ConfigError, VerificationError
+from tfops.steps.caller import Caller
+from tfops.steps.configuration import remembered_config
+from tfops.steps.store import Store
+from tfops.trust import FIRST_PREVIOUS, Rules, Trust, TrustPredicate, decode_trust, trust_statement
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer, SSlibKey
+
+PLACE = "trust"
+
+
+def read_trust(store: Store, caller: Caller, first_keys: Mapping[str, "SSlibKey"]) -> Trust | None:
+    """The last record, or None where there is none. Each must be signed by a runner that the one before it trusts.
+
+    The first one that this machine sees must be signed by one of `first_keys`. Raises VerificationError
+    `trust.rolled_back` where the store lacks what this machine has seen, `trust.chain` for a record that does not
+    follow the one before it, and what `dsse.verify` raises.
+    """
+    known = _remembered(store, caller)
+    last, keys = known, keys_of(rules_of(known, caller)) if known else first_keys
+    while (data := store.objects.get(_key(last.record.version + 1 if last else 1))) is not None:
+        last = _next(store, data, last, keys)
+        keys = keys_of(rules_of(last, caller))
+        _remember(store, caller, data)
+    return last
+
+
+def append_trust(store: Store, caller: Caller, predicate: TrustPredicate, signer: "Signer") -> bool:
+    """Sign the record and append it. False where another run was first."""
+    envelope = dsse.sign(encode(trust_statement(predicate)), signer)
+    if not store.objects.create(_key(predicate.version), envelope):
+        return False
+    _remember(store, caller, envelope)
+    return True
+
+
+def rules_of(trust: Trust, caller: Caller) -> Rules:
+    """The rules that a record holds."""
+    text = trust.record.config
+    try:
+        config = remembered_config(text.encode(), caller.cache)
+    except ConfigError as error:
+        raise VerificationError(
+            f"the rules in force, version {trust.record.version}, cannot be read by this version of tfops: {error}",
+            code="trust.unreadable",
+            hint="use the version of tfops that wrote them, or a newer one",
+        ) from error
+    return Rules(text=text, config=config, files=trust.record.files)
+
+
+def keys_of(rules: Rules) -> dict[str, "SSlibKey"]:
+    """The public keys of the runners that the rules name."""
+    return {runner.name: public_key(rules.files[runner.public_key].encode()) for runner in rules.config.runners}
+
+
+def _next(store: Store, data: bytes, last: Trust | None, keys: Mapping[str, "SSlibKey"]) -> Trust:
+    version = last.record.version + 1 if last else 1
+    what = f"version {version} of the rules in force"
+    found = decode_trust(dsse.verify(data, keys, what=what), what=what)
+    expected = (store.id, version, last.id if last else FIRST_PREVIOUS)
+    if (found.record.store_id, found.record.version, found.record.previous) != expected:
+        raise VerificationError(
+            f"{what} does not follow the one before it",
+            code="trust.chain",
+            hint="somebody changed the store: restore it from a backup, and find out who could write to it",
+        )
+    return found
+
+
+def _remembered(store: Store, caller: Caller) -> Trust | None:
+    """The last record this machine has seen: verified then, so that only its being in the store is checked now."""
+    try:
+        data = _memory(store, caller).read_bytes()
+    except OSError:
+        return None
+    what = "the rules in force that this machine remembers"
+    payload = dsse.unverified_payload(data, what=what)
+    known = decode_trust(dsse.Verified(payload=payload, signer=""), what=what)
+    if store.objects.get(_key(known.record.version)) != data:
+        raise VerificationError(
+            f"the store no longer has version {known.record.version} of the rules in force, which this machine has "
+            "seen: it was rolled back, or changed",
+            code="trust.rolled_back",
+            hint=f"restore the store; if an older backup is meant, remove {_memory(store, caller)}",
+        )
+    return known
+
+
+def _remember(store: Store, caller: Caller, data: bytes) -> None:
+    file = _memory(store, caller)
+    with contextlib.suppress(OSError):  # a machine that keeps nothing reads the whole chain each time
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = file.with_suffix(".new")
+        temporary.write_bytes(data)
+        temporary.replace(file)
+
+
+def _memory(store: Store, caller: Caller) -> Path:
+    return caller.state_home / PLACE / f"{store.id}.json"
+
+
+def _key(version: int) -> str:
+    return f"{PLACE}/{version:012d}.json"

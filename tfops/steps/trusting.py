@@ -1,0 +1,193 @@
+"""Which rules judge this run, and how they move: by a first record, or by a change that passes the old rules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import unified_diff
+
+from tfops import audit
+from tfops.approval import Ballot, Question, Tally, tally
+from tfops.attestation import Source
+from tfops.config import Approval
+from tfops.errors import FailedError, VerificationError
+from tfops.steps import audit as audit_log
+from tfops.steps.ballots import authors, read_votes
+from tfops.steps.opening import Session, now
+from tfops.steps.surveyed import Surveyed
+from tfops.steps.trust_records import PLACE, append_trust
+from tfops.trust import (
+    RULES_CHANGE,
+    RulesChange,
+    Trust,
+    gate_of,
+    next_record,
+    proposal_id,
+    rules_change,
+    strictest,
+)
+
+DECISIONS = f"{PLACE}/decisions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A change of the rules that waits: its id, what it changes, in words and as text, and how it stands."""
+
+    id: str
+    change: RulesChange
+    diff: str
+    ballot: Ballot
+    tally: Tally
+    unverified: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it would change, and what it waits for."""
+        people = "approval" if self.change.wanted == 1 else "approvals"
+        asked = f"the change needs {self.change.wanted} {people}; there are {len(self.tally.approved_by)}"
+        return (*self.change.words, asked, *self.tally.words, *(f"{one}; it does not count" for one in self.unverified))
+
+
+def gate_for(session: Session, surveyed: Surveyed) -> Approval | None:
+    """What an apply of the stack must pass. Raises VerificationError where the rules in force cannot be known."""
+    stack, rules = surveyed.stack, session.rules.config
+    everything = strictest(one.approval for one in rules.environments)
+    gate = gate_of(stack.environment, stack.approval, (), rules)
+    if gate in (everything, None):
+        return gate
+    return gate_of(stack.environment, stack.approval, _former(session, surveyed), rules)
+
+
+def _former(session: Session, surveyed: Surveyed) -> tuple[str, ...]:
+    """The other environments that ever had this stack's state."""
+    head = session.store.known_head(surveyed.id, session.keys)
+    address = str(surveyed.address)
+    if head and (head.record.environment, head.record.state.address) == (surveyed.stack.environment, address):
+        return ()
+    heads = (session.store.known_head(name, session.keys) for name in session.store.stacks())
+    return tuple(one.record.environment for one in heads if one and one.record.state.address == address)
+
+
+def establish(session: Session) -> None:
+    """Make sure that the store has rules in force: one in which nothing was ever planned gets those of this branch."""
+    if session.trust is not None:
+        return
+    if session.store.stacks():
+        raise VerificationError(
+            "the store has stacks, but no rules in force: somebody removed them, or an older tfops made it",
+            code="trust.missing",
+            hint='restore the store; if what the branch says is right: tfops trust accept --reason "…"',
+        )
+    _advance(session, reason="the first rules", approved_by=())
+
+
+def follow(session: Session, *, dry_run: bool) -> Proposal | None:
+    """Bring the rules in force to those of the branch where the old ones allow that; else the change that waits."""
+    if not dry_run:
+        establish(session)
+    change = _change(session)
+    if change.is_empty:
+        return None
+    waiting = proposal(session)
+    if waiting is not None and not waiting.tally.is_approved:
+        return waiting
+    if not dry_run:
+        approved_by = waiting.tally.approved_by if waiting else ()
+        _advance(session, reason="; ".join(change.words), approved_by=approved_by)
+        session.say("", f"the rules in force are now those of {session.revision}: {'; '.join(change.words)}")
+    return None
+
+
+def accept(session: Session, *, reason: str) -> RulesChange:
+    """Put the branch's rules in force without asking anybody: whoever holds a runner's key, by hand, and on record."""
+    change = _change(session) if session.trust else RulesChange(words=("there were none",), wanted=0)
+    if not change.is_empty:
+        _advance(session, reason=f"accepted by hand: {reason}", approved_by=())
+    return change
+
+
+def proposal(session: Session) -> Proposal | None:
+    """The change of the rules that the branch's head asks for and that is not in force; None where there is none.
+
+    Only the branch that the rules follow can ask for one, and only a revision that comes after theirs.
+    """
+    change = _change(session)
+    if session.trust is None or change.is_empty:
+        return None
+    id_ = proposal_id(session.trust.id, session.head_rules)
+    ballot = _ballot(session, session.trust, id_, change)
+    votes, unverified = read_votes(session, _decisions(session, id_))
+    counted = tally(ballot, votes, now())
+    return Proposal(
+        id=id_, change=change, diff=_diff(session), ballot=ballot, tally=counted, unverified=tuple(unverified)
+    )
+
+
+def put_decision(session: Session, proposal_id: str, vote_id: str, envelope: bytes) -> None:
+    """Keep a person's signed decision over a change of the rules."""
+    session.store.objects.create(f"{DECISIONS}/{proposal_id}/{vote_id}.json", envelope)
+
+
+def _decisions(session: Session, id_: str) -> Mapping[str, bytes]:
+    objects, place = session.store.objects, f"{DECISIONS}/{id_}"
+    found = {name.removesuffix(".json"): objects.get(f"{place}/{name}") for name in objects.names(place)}
+    return {name: data for name, data in found.items() if data is not None}
+
+
+def _change(session: Session) -> RulesChange:
+    trust, nothing = session.trust, RulesChange(words=(), wanted=0)
+    if trust is None or not session.is_followed:
+        return nothing
+    then = trust.record.source.commit
+    if then and not (session.repository.has(then) and session.repository.is_ancestor(then, session.revision.commit)):
+        session.say(
+            "",
+            f"the rules in force come from {then[:12]}, which {session.revision} does not contain: they stay as they "
+            'are. If the branch was rewritten on purpose: tfops trust accept --reason "…"',
+        )
+        return nothing
+    return rules_change(session.rules, session.head_rules)
+
+
+def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ballot:
+    question = Question(
+        store_id=session.store.id,
+        stack=RULES_CHANGE,
+        environment=RULES_CHANGE,
+        change_digest=id_,
+        asked_on=trust.record.at,
+        subjects=((RULES_CHANGE, id_),),
+    )
+    return Ballot(
+        question=question,
+        approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
+        barred=tuple(authors(session, trust.record.source.commit or None, session.revision.commit)),
+        wanted=change.wanted,
+    )
+
+
+def _diff(session: Session) -> str:
+    old, new = session.rules, session.head_rules
+    lines = list(unified_diff(old.text.splitlines(), new.text.splitlines(), "in force", str(session.revision), n=2))
+    changed = (path for path in {**old.files, **new.files} if old.files.get(path) != new.files.get(path))
+    return "\n".join([*(line.rstrip("\n") for line in lines), *(f"{path} changes" for path in sorted(changed))])
+
+
+def _advance(session: Session, *, reason: str, approved_by: tuple[str, ...]) -> None:
+    revision = session.revision
+    predicate = next_record(
+        session.trust,
+        session.head_rules,
+        store_id=session.store.id,
+        source=Source(branch=revision.branch, commit=revision.commit, tree=revision.tree),
+        reason=reason,
+        approved_by=approved_by,
+        builder=session.builder,
+        at=now(),
+    )
+    if not append_trust(session.store, session.caller, predicate, session.signer):
+        raise FailedError(
+            "another run moved the rules in force at the same moment", code="store.conflict", hint="run again"
+        )
+    session.forget_rules()
+    details = {"version": str(predicate.version), "revision": revision.commit, "approved_by": ", ".join(approved_by)}
+    audit_log.record(session, audit.Event.CHANGE_RULES, RULES_CHANGE, reason=reason, details=details)

@@ -1,0 +1,217 @@
+"""The rules in force: signed records in the store, each made under the one before it (ADR 0012).
+
+Rules are who may sign, who may approve, and what an environment asks for. What the stacks are is not among them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from tfops.attestation import STATEMENT_TYPE, Builder, Digest, Document, Moment, Source, Subject, decode
+from tfops.config import Approval, Config
+from tfops.config_trust import Approver, Runner
+from tfops.dsse import Verified
+
+TRUST_TYPE = "https://tfops.dev/trust/v1"
+FIRST_PREVIOUS = "0" * 64
+RULES_CHANGE = "rules-change"
+"""What a decision over a change of the rules is about, where one over a plan names stack, environment and subject."""
+
+
+class TrustPredicate(Document, frozen=True, kw_only=True):
+    """The rules themselves, not only where they stand: no force-push and no shallow clone takes them away."""
+
+    version: int
+    previous: str
+    store_id: str
+    source: Source
+    config: str
+    """The text of tfops.hcl."""
+    files: Mapping[str, str]
+    """What trust names in the tree: public keys by path."""
+    approved_by: tuple[str, ...]
+    reason: str
+    builder: Builder
+    at: Moment
+
+
+class TrustStatement(Document, frozen=True, kw_only=True, rename={"type_": "_type", "predicate_type": "predicateType"}):
+    """The signed document of the rules in force. It speaks about the record before it."""
+
+    type_: str = STATEMENT_TYPE
+    predicate_type: str = TRUST_TYPE
+    subject: tuple[Subject, ...]
+    predicate: TrustPredicate
+
+
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """A record and its id (sha256 of the signed bytes)."""
+
+    id: str
+    record: TrustPredicate
+
+
+def trust_statement(predicate: TrustPredicate) -> TrustStatement:
+    """The statement of a record."""
+    previous = Subject(name="previous-trust", digest=Digest(sha256=predicate.previous))
+    return TrustStatement(subject=(previous,), predicate=predicate)
+
+
+def next_record(
+    last: Trust | None,
+    rules: "Rules",
+    *,
+    store_id: str,
+    source: Source,
+    reason: str,
+    approved_by: tuple[str, ...] = (),
+    builder: Builder,
+    at: datetime,
+) -> TrustPredicate:
+    """The record that puts `rules` in force after `last`; the first one where there is none."""
+    return TrustPredicate(
+        version=last.record.version + 1 if last else 1,
+        previous=last.id if last else FIRST_PREVIOUS,
+        store_id=store_id,
+        source=source,
+        config=rules.text,
+        files=rules.files,
+        approved_by=approved_by,
+        reason=reason,
+        builder=builder,
+        at=at,
+    )
+
+
+def decode_trust(verified: Verified, *, what: str) -> Trust:
+    """A record from a verified payload."""
+    return Trust(id=verified.id, record=decode(verified.payload, TrustStatement, TRUST_TYPE, what=what).predicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """A configuration with the text it was read from, and the public keys that it names, by path."""
+
+    text: str
+    config: Config
+    files: Mapping[str, str]
+
+
+def strictest(gates: Iterable[Approval | None]) -> Approval | None:
+    """The strictest of several gates: None, nothing automatic, is stricter than any number; without any it is 0."""
+    found = list(gates)
+    if None in found:
+        return None
+    return Approval(count=max((gate.count for gate in found if gate is not None), default=0))
+
+
+def gate_of(environment: str, asked: Approval | None, former: Iterable[str], rules: Config) -> Approval | None:
+    """What an apply of a stack of `environment` must pass: the strictest of what bears on it.
+
+    That is what the branch's head asks for, what the rules in force ask of that environment and of the `former` ones
+    that had its state; an environment that the rules do not know counts as the strictest they do know.
+    """
+    known = {one.name: one.approval for one in rules.environments}
+    unknown = strictest(known.values())
+    names = (name.partition("@")[0] for name in (environment, *former))
+    return strictest((asked, *(known.get(name, unknown) for name in names)))
+
+
+def still_trusted(rules: Config, head: Config) -> tuple[Approver, ...]:
+    """The people in force, without the keys and logins that the branch's head revokes or no longer names."""
+    now = {person.name: person for person in head.approvers}
+    return tuple(_remaining(person, now.get(person.name)) for person in rules.approvers)
+
+
+def _remaining(person: Approver, now: Approver | None) -> Approver:
+    if now is None or now.is_revoked:
+        return replace(person, is_revoked=True)
+    fingerprints = {key.fingerprint for key in now.keys}
+    left = tuple(key.line for key in person.keys if key.fingerprint in fingerprints)
+    return replace(
+        person,
+        ssh_keys=left,
+        logins=tuple(login for login in person.logins if login in now.logins),
+        emails=tuple(dict.fromkeys((*person.emails, *now.emails))),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesChange:
+    """How two sets of rules differ, in words, and how many people have to approve that."""
+
+    words: tuple[str, ...]
+    wanted: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing changed."""
+        return not self.words
+
+
+def rules_change(old: Rules, new: Rules) -> RulesChange:
+    """What changed between the rules in force and those of the branch's head.
+
+    A changed environment asks for what it asked for before. A new one, and anybody new in trust, asks for the strictest
+    there is: whoever may add a person or a state could otherwise get around every gate. To take a key away needs
+    nobody. Where an environment is never applied by itself, one person must agree.
+    """
+    asked = {one.name: one.approval for one in old.config.environments}
+    changes = [*_environment_changes(asked, new.config), *_trust_changes(old, new, strictest(asked.values()))]
+    wanted = max((1 if gate is None else gate.count for _, gate in changes), default=0)
+    return RulesChange(words=tuple(word for word, _ in changes), wanted=wanted)
+
+
+def proposal_id(previous: str, rules: Rules) -> str:
+    """The id of a change of the rules: every runner and every approver comes to the same one."""
+    said = json.dumps([previous, rules.text, dict(rules.files)], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+_Change = tuple[str, Approval | None]
+_NOBODY = Approval(count=0)
+
+
+def _environment_changes(old: Mapping[str, Approval | None], config: Config) -> Iterable[_Change]:
+    new = {one.name: one.approval for one in config.environments}
+    for name in sorted({*old, *new}):
+        if name not in old:
+            yield f'environment "{name}" is new and asks for {_people(new[name])}', strictest(old.values())
+        elif name not in new:
+            yield f'environment "{name}" is gone', old[name]
+        elif old[name] != new[name]:
+            text = f'environment "{name}" asks for {_people(new[name])} instead of {_people(old[name])}'
+            yield text, old[name]
+
+
+def _people(gate: Approval | None) -> str:
+    if gate is None:
+        return "a gate that nothing passes by itself"
+    return f"{gate.count or 'no'} {'approval' if gate.count == 1 else 'approvals'}"
+
+
+def _trust_changes(old: Rules, new: Rules, every: Approval | None) -> Iterable[_Change]:
+    people = {person.name: person for person in old.config.approvers}
+    for name, person in {one.name: one for one in new.config.approvers}.items():
+        before = people.pop(name, None)
+        if before is None:
+            yield f'approver "{name}" is new', every
+        elif before != person:
+            yield f'approver "{name}" changed', _NOBODY if _remaining(before, person) == person else every
+    for name in people:
+        yield f'approver "{name}" is gone', _NOBODY
+    runners = _runners(old)
+    for name, runner in _runners(new).items():
+        before_runner = runners.pop(name, None)
+        if before_runner != runner:
+            yield f'runner "{name}" {"changed" if before_runner else "is new"}', every
+    for name in runners:
+        yield f'runner "{name}" is gone', _NOBODY
+
+
+def _runners(rules: Rules) -> dict[str, tuple[Runner, str | None]]:
+    return {runner.name: (runner, rules.files.get(runner.public_key)) for runner in rules.config.runners}
