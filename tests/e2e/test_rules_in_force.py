@@ -69,14 +69,9 @@ def test_a_decision_over_another_text_of_the_rules_does_not_count(deployed: Team
 
 
 def test_a_new_environment_that_claims_the_state_of_prod_needs_the_gate_of_prod(deployed: Team) -> None:
-    text = (
-        deployed.config(count=2).replace('environment "prod"', 'environment "other"').replace("count = 2", "count = 0")
-    )
-    _push(
-        deployed,
-        text + '\nmoved {\n  from = "prod"\n  to   = "other"\n}\n',
-        **{"prod__more.tf": 'output "x" { value = 1 }\n'},
-    )
+    text = deployed.config(count=0).replace('environment "prod"', 'environment "other"')
+    moved = '\nmoved {\n  from = "prod"\n  to   = "other"\n}\n'
+    _push(deployed, text + moved, **{"prod__more.tf": 'output "x" { value = 1 }\n'})
     waiting = deployed.sandbox.sync(expect=3)
     assert waiting.outcomes == {"other": "waiting"}, waiting
     assert "asks for 2 approvals" in waiting["other"]["reasons"][0]

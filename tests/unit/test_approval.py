@@ -160,7 +160,7 @@ def test_nothing_is_approved_without_that_many_different_people_who_may(votes, w
 
 
 def test_a_vote_in_anothers_name_is_refused():
-    payload = encode(approval_statement(ID, Digest(sha256=FILE), vote("alice").record))
+    payload = encode(approval_statement(question_of(ID, FILE, PLAN), vote("alice").record))
     with pytest.raises(VerificationError) as refused:
         decode_vote(Verified(payload=payload, signer="SHA256:x"), owner="mallory", what="an approval")
     assert refused.value.problems[0].code == "approval.identity"
@@ -168,6 +168,6 @@ def test_a_vote_in_anothers_name_is_refused():
 
 def test_a_vote_comes_back_as_it_was_signed():
     record = vote("alice", comment="looked at the database twice").record
-    payload = encode(approval_statement(ID, Digest(sha256=FILE), record))
+    payload = encode(approval_statement(question_of(ID, FILE, PLAN), record))
     found = decode_vote(Verified(payload=payload, signer="SHA256:x"), owner="alice", what="an approval")
     assert (found.record, found.owner, found.fingerprint) == (record, "alice", "SHA256:x")

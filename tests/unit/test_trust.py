@@ -25,9 +25,8 @@ def config(environments: dict[str, int | None], trust: str = "") -> Config:
 
 
 def rules(environments: dict[str, int | None], trust: str = "", **files: str) -> Rules:
-    return Rules(
-        text="", config=config(environments, trust), files={f"{name}.pub": text for name, text in files.items()}
-    )
+    named = {f"{name}.pub": text for name, text in files.items()}
+    return Rules(text="", config=config(environments, trust), files=named)
 
 
 def approver(name: str, *, github: str = "", revoked: bool = False, key: bool = True) -> str:
