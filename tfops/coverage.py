@@ -20,8 +20,16 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """The content of a plan, and the people who approved it."""
+
+    content: Content
+    people: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """What nobody approved: addresses and inputs, sorted; empty where all is covered."""
+    """What too few people approved: addresses and inputs, sorted; empty where all is covered."""
 
     changes: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
@@ -51,12 +59,29 @@ def content(changes: Iterable[tuple[str, str]], *, before: bytes | None, now: by
     return Content(changes=frozenset(changes), inputs=frozenset(different.items()))
 
 
-def gap(wanted: Content, approved: Iterable[Content]) -> Gap:
-    """What of `wanted` stands in none of `approved`."""
+def gap(wanted: Content, approved: Iterable[Approved], count: int) -> Gap:
+    """What of `wanted` fewer than `count` people approved, in whichever plans."""
     known = list(approved)
-    changes = wanted.changes - {item for one in known for item in one.changes}
-    inputs = wanted.inputs - {item for one in known for item in one.inputs}
+    changes = [item for item in wanted.changes if len(_behind(item, known)) < count]
+    inputs = [item for item in wanted.inputs if len(_behind(item, known)) < count]
     return Gap(changes=_names(changes), inputs=_names(inputs))
+
+
+def backers(wanted: Content, approved: Iterable[Approved]) -> frozenset[str]:
+    """The people who approved all of `wanted`, in whichever plans."""
+    known = list(approved)
+    found = frozenset(person for one in known for person in one.people)
+    return found.intersection(*(_behind(item, known) for item in (*wanted.changes, *wanted.inputs)))
+
+
+def touches(content: Content, wanted: Content) -> bool:
+    """Whether a plan says anything about what is wanted."""
+    return bool(content.changes & wanted.changes or content.inputs & wanted.inputs)
+
+
+def _behind(item: tuple[str, str], approved: Iterable[Approved]) -> frozenset[str]:
+    plans = (one for one in approved if item in one.content.changes or item in one.content.inputs)
+    return frozenset(person for one in plans for person in one.people)
 
 
 def _names(items: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -10,20 +10,22 @@ from tfops.coverage import Gap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """What people said that bears on a plan: how the plan itself stands, and what approved plans leave uncovered.
+    """What people said that bears on a plan: who is for all of it and who against, and what nobody has approved yet.
 
-    `covered_by` are the ids of the approved plans that were looked at for that.
+    `covered_by` are the ids of the approved plans that say anything about it; `is_covered`: enough people approved
+    each part of it there.
     """
 
     tally: Tally
     gap: Gap
     covered_by: tuple[str, ...]
+    is_covered: bool
     unverified: tuple[str, ...] = ()
 
     @property
     def is_enough(self) -> bool:
         """Nobody is against it, and approved plans, itself or others, cover all of it."""
-        return not self.tally.rejected_by and bool(self.covered_by) and self.gap.is_empty
+        return not self.tally.rejected_by and bool(self.covered_by) and self.is_covered
 
     @property
     def words(self) -> tuple[str, ...]:

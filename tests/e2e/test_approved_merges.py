@@ -63,6 +63,33 @@ def test_one_approval_is_not_enough_and_it_names_who_is_missing(deployed: Team) 
     assert "from " in reasons and "bob" in reasons, reasons
 
 
+def test_one_saw_the_review_and_another_what_waits_after_the_merge(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    deployed.approved("pr", "alice")
+    deployed.merge("pr")
+    waiting = deployed.sandbox.sync()
+    reasons = waits(waiting)
+    assert "there are 1" in reasons, reasons
+    assert "approved by alice" in reasons
+    assert "1 more needed, from bob or carol" in reasons
+    assert "no approved plan" not in reasons
+    assert deployed.approve(waiting["prod"]["plan_id"], "bob").code == 0
+    done = deployed.sandbox.sync(expect=0)
+    assert done.outcomes == {"prod": "applied"}
+    assert deployed.sandbox.json("history", "prod")["prod"]["deployments"][-1]["approved_by"] == ["alice", "bob"]
+
+
+def test_an_approved_change_that_is_merged_later_is_not_used_up_by_one_before_it(deployed: Team) -> None:
+    deployed.change("one", {"prod/main.tf": TWO})
+    deployed.change("other", {"prod/more.tf": OTHER})
+    deployed.approved("one", "alice", "bob")
+    deployed.approved("other", "bob", "carol")
+    deployed.merge("one")
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+    deployed.merge("other")
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
 def test_a_commit_after_the_approval_waits_and_shows_what_changed(deployed: Team) -> None:
     deployed.change("pr", {"prod/main.tf": TWO})
     deployed.approved("pr", "alice", "bob")

@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfops.coverage import Content, Gap, content, gap
+from tfops.coverage import Approved, Content, Gap, backers, content, touches
+from tfops.coverage import gap as gap_for
 
 
 def manifest(files: dict[str, str], **settings: object) -> bytes:
@@ -18,6 +19,14 @@ BASE = manifest({"main.tf": "1", "net.tf": "1"}, workspace="default")
 def plan(changes: dict[str, str], files: dict[str, str], *, before: bytes | None = BASE, **settings: object) -> Content:
     merged = {"main.tf": "1", "net.tf": "1", **files}
     return content(changes.items(), before=before, now=manifest(merged, **{"workspace": "default", **settings}))
+
+
+def by(plan_: Content, *people: str) -> Approved:
+    return Approved(content=plan_, people=frozenset(people))
+
+
+def gap(wanted: Content, plans: list[Content]) -> Gap:
+    return gap_for(wanted, [by(one, "alice", "bob") for one in plans], 2)
 
 
 ONE = plan({"a": "x"}, {"main.tf": "2"})
@@ -73,6 +82,31 @@ def test_a_stack_that_was_never_deployed_has_nothing_but_new_inputs():
     first = plan({"a": "x"}, {}, before=None)
     assert gap(first, []).inputs == ("main.tf", "net.tf", "setting workspace")
     assert gap(first, [first]).is_empty
+
+
+BOTH = plan({"a": "x", "b": "y"}, {"main.tf": "2", "net.tf": "2"})
+
+
+def test_people_are_counted_for_each_part_in_whichever_plans_they_saw_it():
+    seen = [by(ONE, "alice"), by(OTHER, "alice"), by(BOTH, "bob")]
+    assert gap_for(BOTH, seen, 2).is_empty
+    assert backers(BOTH, seen) == {"alice", "bob"}
+    assert gap_for(BOTH, seen[:2], 2) == Gap(changes=("a", "b"), inputs=("main.tf", "net.tf"))
+    assert gap_for(BOTH, seen[:2], 1).is_empty
+
+
+def test_who_saw_only_a_part_does_not_stand_behind_all_of_it():
+    assert backers(BOTH, [by(ONE, "alice", "bob"), by(OTHER, "bob")]) == {"bob"}
+    assert backers(BOTH, []) == frozenset()
+
+
+def test_one_person_in_two_plans_is_one_person():
+    assert not gap_for(ONE, [by(ONE, "alice"), by(BOTH, "alice")], 2).is_empty
+
+
+def test_a_plan_of_something_else_says_nothing_about_it():
+    assert touches(ONE, BOTH)
+    assert not touches(ONE, OTHER)
 
 
 ITEMS = st.frozensets(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")))

@@ -110,8 +110,12 @@ def rules_lines(waiting: "Proposal | None", *, diff: bool = False) -> list[str]:
     if waiting is None:
         return []
     short = waiting.id[:12]
+    can_be_approved = not waiting.tally.missing or waiting.tally.may_still
+    by_hand = 'nobody can approve it; by hand, with a runner\'s key: tfops trust accept --reason "…"'
+    look = f"look at it: tfops trust; then: tfops approve {short}"
     return [
-        f"the branch's rules are not in force yet: change {short}: {'; '.join(waiting.words)}",
+        f"the branch's rules are not in force yet, change {short}:",
+        *(f"  {word}" for word in waiting.words),
         *(waiting.diff.splitlines() if diff else ()),
-        f"next: look at it: tfops trust; then: tfops approve {short}",
+        f"next: {look if can_be_approved else by_hand}",
     ]

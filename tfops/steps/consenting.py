@@ -1,12 +1,12 @@
 """Does what people approved cover what this stack would do? Collected from every plan they decided about."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfops.approval import Tally
 from tfops.attestation import PlanPredicate, Purpose
 from tfops.config import Approval
-from tfops.coverage import Content, content, gap
+from tfops.coverage import Approved, Content, backers, content, gap, touches
 from tfops.deployment import Result
 from tfops.errors import VerificationError
 from tfops.gate import Consent
@@ -20,7 +20,7 @@ from tfops.steps.store import PlanArtifact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Covering:
-    """An approved plan, with what it covers here."""
+    """A plan that somebody approved, with what it covers here."""
 
     decided: Decided
     content: Content
@@ -39,15 +39,29 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     session = stack.session
     before = _manifest(stack, stack.head.record.fingerprint) if stack.head else None
     wanted = content(changes, before=before, now=stack.fingerprint.manifest)
-    covering = tuple(_approved(stack, wanted, gate))
+    covering = tuple(one for one in _decided_plans(stack, wanted, gate) if touches(one.content, wanted))
+    approved = [Approved(content=one.content, people=frozenset(one.decided.tally.approved_by)) for one in covering]
     own = decided(session, stack.surveyed, waiting, gate) if waiting is not None else None
+    standing = _standing(own.tally if own else _nobody(stack, gate), backers(wanted, approved), gate)
     found = Consent(
-        tally=own.tally if own else _nobody(stack, gate),
-        gap=gap(wanted, [one.content for one in covering]),
+        tally=standing,
+        gap=gap(wanted, approved, max(1, min(gate.count, len(standing.approved_by)))),
         covered_by=tuple(one.decided.artifact.id for one in covering),
+        is_covered=gap(wanted, approved, gate.count).is_empty,
         unverified=own.unverified if own else (),
     )
     return Consenting(consent=found, covering=covering)
+
+
+def _standing(own: Tally, people: frozenset[str], gate: Approval) -> Tally:
+    """How the plan itself stands, counting those who approved all of it in other plans."""
+    found = {*own.approved_by, *people} - {*own.rejected_by}
+    return replace(
+        own,
+        approved_by=tuple(sorted(found)),
+        missing=max(0, gate.count - len(found)),
+        may_still=tuple(person for person in own.may_still if person not in found),
+    )
 
 
 def approvals_of(found: Consenting) -> Approvals:
@@ -58,7 +72,7 @@ def approvals_of(found: Consenting) -> Approvals:
     )
 
 
-def _approved(stack: StackRun, wanted: Content, gate: Approval) -> Iterator[Covering]:
+def _decided_plans(stack: StackRun, wanted: Content, gate: Approval) -> Iterator[Covering]:
     session = stack.session
     used = _used(stack)
     for plan_id in session.store.decided_plans(stack.id):
@@ -71,7 +85,7 @@ def _approved(stack: StackRun, wanted: Content, gate: Approval) -> Iterator[Cove
         if not _is_for(stack, artifact.statement.predicate):
             continue
         found = decided(session, stack.surveyed, artifact, gate)
-        if found.tally.is_approved:
+        if found.tally.approved_by and not found.tally.rejected_by:
             yield Covering(decided=found, content=_content(stack, artifact.statement.predicate, wanted))
 
 

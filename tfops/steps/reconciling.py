@@ -85,7 +85,7 @@ def _decide(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     environment, gate = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed)
     if gate is None or not gate.count:
         return decide(environment=environment, approval=gate), NOBODY
-    found = consent(stack, changes, waiting, gate)
+    found = consent(stack, changes, waiting or _waiting_with(stack, changes), gate)
     decision = decide(environment=environment, approval=gate, consent=found.consent)
     return decision, approvals_of(found)
 
@@ -218,6 +218,19 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
         change_digest=predicate.change_digest,
         summary=predicate.summary,
     )
+
+
+def _waiting_with(stack: StackRun, changes: set[tuple[str, str]]) -> PlanArtifact | None:
+    """The plan that waits, if it says just these changes: what people said about it counts as far as that goes."""
+    session = stack.session
+    plan_id = session.store.waiting_plan(stack.id)
+    if plan_id is None:
+        return None
+    try:
+        artifact = session.store.plan(stack.id, plan_id, session.keys)
+    except VerificationError:
+        return None
+    return artifact if change_refs(artifact.statement.predicate.change_set) == changes else None
 
 
 def _refuse_other_changes(stack: StackRun, planned: Planned, approved: set[tuple[str, str]], what: str) -> None:
