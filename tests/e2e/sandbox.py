@@ -229,6 +229,11 @@ class Sandbox:
         """Commit one environment `dev` with the root module `dev`; returns the revision."""
         return self.stacks(environment("dev", **keys_), {"dev/main.tf": code})
 
+    def accept_rules(self) -> None:
+        """Put the branch's rules in force, as `init` does in a new store."""
+        said = self.tfops("trust", "accept", "--reason", "the first rules")
+        assert said.code == 0, said
+
     # ----------------------------------------------------------------- commands
 
     def tfops(

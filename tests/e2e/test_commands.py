@@ -99,6 +99,11 @@ def test_init_for_a_second_machine_trusts_both(bare_sandbox: Sandbox) -> None:
     assert "--runner NAME" in refused.messages
     assert sandbox.json("init", "--runner", "build-2", env=other).code == 0
     sandbox.commit({"main.tf": RESOURCE.replace("one", "two")})
+    early = sandbox.sync(env=other, expect=78)
+    assert early.errors == ["key.not_trusted"]
+    assert "the rules in force do not name it" in early.messages
+    assert sandbox.sync("--dry-run").json["rules"]["changes"] == ['runner "build-2" is new']
+    assert sandbox.tfops("trust", "accept", "--reason", "our second machine").code == 0
     sandbox.sync(env=other, expect=0)
     assert [deployment["by"] for deployment in sandbox.history("main")] == ["build-2", "local"]
 

@@ -10,7 +10,7 @@ from tfops.errors import FailedError, InterruptedRunError, LockedError, TfopsErr
 from tfops.event_redaction import redact_diagnostic
 
 # Terraform says this in its JSON only as a summary; there is no code to match (reference/terraform.md C1).
-_LOCK_SUMMARIES = ("Error acquiring the state lock",)
+_LOCK_SUMMARY, _NOT_HELD = "Error acquiring the state lock", "could not write lock info"
 TEXT_LIMIT = 2000
 
 
@@ -36,7 +36,7 @@ def failed(
             stack=stack,
         )
     found = list(errors_in(terraform.stdout(name).read_bytes(), scrub))
-    if any(summary in text for text in found for summary in _LOCK_SUMMARIES):
+    if any(_LOCK_SUMMARY in text and _NOT_HELD not in text for text in found):
         return LockedError(
             f"{stack}: Terraform's own state lock is held: {found[0]}",
             code="lock.state",

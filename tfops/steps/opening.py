@@ -135,18 +135,29 @@ class Session:
         signer = key_files.load_signer(
             uri, home=self.caller.home, passphrase=self.caller.key_passphrase, environ=self.caller.environ
         )
-        if signer.public_key.keyid not in {key.keyid for key in self.keys.values()}:
-            raise ConfigError(
-                f"the signing key {uri} belongs to no runner that tfops.hcl trusts",
-                code="key.not_trusted",
-                hint="`tfops init` adds its public half: commit that, or name the right key in signing { key = … }",
-            )
+        keyid = signer.public_key.keyid
+        if keyid not in {key.keyid for key in self.keys.values()}:
+            raise self._stranger(uri, keyid)
         return signer
+
+    def _stranger(self, uri: str, keyid: str) -> ConfigError:
+        if keyid in {key.keyid for key in keys_of(self.head_rules).values()}:
+            return ConfigError(
+                f"the signing key {uri} is that of a runner in {self.revision}, but the rules in force do not name it",
+                code="key.not_trusted",
+                hint="a runner that they name brings it in: run `tfops sync` there, and do what it asks for",
+            )
+        return ConfigError(
+            f"the signing key {uri} belongs to no runner that tfops.hcl trusts",
+            code="key.not_trusted",
+            hint="`tfops init` adds its public half: commit that, or name the right key in signing { key = … }",
+        )
 
     @cached_property
     def runner(self) -> str:
         """The name tfops.hcl gives to our key."""
-        return next(name for name, key in self.keys.items() if key.keyid == self.signer.public_key.keyid)
+        keyid = self.signer.public_key.keyid
+        return next(name for name, key in self.keys.items() if key.keyid == keyid)
 
     @cached_property
     def program(self) -> Program:

@@ -71,7 +71,10 @@ def establish(session: Session) -> None:
     """Make sure that the store has rules in force: one in which nothing was ever planned gets those of this branch."""
     if session.trust is not None:
         return
-    if session.store.stacks():
+    has_stacks = bool(session.store.stacks())
+    if _again(session).trust is not None:  # another run was first, between our two looks
+        return
+    if has_stacks:
         raise VerificationError(
             "the store has stacks, but no rules in force: somebody removed them, or an older tfops made it",
             code="trust.missing",
@@ -92,7 +95,8 @@ def follow(session: Session, *, dry_run: bool) -> Proposal | None:
         return waiting
     if not dry_run:
         approved_by = waiting.tally.approved_by if waiting else ()
-        _advance(session, reason="; ".join(change.words), approved_by=approved_by)
+        if not _advance(session, reason="; ".join(change.words), approved_by=approved_by):
+            return follow(session, dry_run=dry_run)
         session.say("", f"the rules in force are now those of {session.revision}: {'; '.join(change.words)}")
     return None
 
@@ -100,8 +104,8 @@ def follow(session: Session, *, dry_run: bool) -> Proposal | None:
 def accept(session: Session, *, reason: str) -> RulesChange:
     """Put the branch's rules in force without asking anybody: whoever holds a runner's key, by hand, and on record."""
     change = _change(session) if session.trust else RulesChange(words=("there were none",), wanted=0)
-    if not change.is_empty:
-        _advance(session, reason=f"accepted by hand: {reason}", approved_by=())
+    if not change.is_empty and not _advance(session, reason=f"accepted by hand: {reason}", approved_by=()):
+        raise FailedError("another run moved the rules at the same moment", code="store.conflict", hint="run again")
     return change
 
 
@@ -172,7 +176,13 @@ def _diff(session: Session) -> str:
     return "\n".join([*(line.rstrip("\n") for line in lines), *(f"{path} changes" for path in sorted(changed))])
 
 
-def _advance(session: Session, *, reason: str, approved_by: tuple[str, ...]) -> None:
+def _again(session: Session) -> Session:
+    session.forget_rules()
+    return session
+
+
+def _advance(session: Session, *, reason: str, approved_by: tuple[str, ...]) -> bool:
+    """Append the branch's rules to the record. False where another run moved them first: they are to be judged anew."""
     revision = session.revision
     predicate = next_record(
         session.trust,
@@ -184,10 +194,10 @@ def _advance(session: Session, *, reason: str, approved_by: tuple[str, ...]) -> 
         builder=session.builder,
         at=now(),
     )
-    if not append_trust(session.store, session.caller, predicate, session.signer):
-        raise FailedError(
-            "another run moved the rules in force at the same moment", code="store.conflict", hint="run again"
-        )
+    appended = append_trust(session.store, session.caller, predicate, session.signer)
     session.forget_rules()
+    if not appended:
+        return False
     details = {"version": str(predicate.version), "revision": revision.commit, "approved_by": ", ".join(approved_by)}
     audit_log.record(session, audit.Event.CHANGE_RULES, RULES_CHANGE, reason=reason, details=details)
+    return True
