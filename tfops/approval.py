@@ -3,8 +3,8 @@
 A decision is an in-toto statement of our own (reference: DSSE v1, in-toto Statement v1), signed with an SSH key.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -26,6 +26,13 @@ class Word(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class Override(StrEnum):
+    """What of a gate a person can let a plan pass by."""
+
+    PROTECT = "protect"
+    FREEZE = "freeze"
+
+
 class ApprovalPredicate(Document, frozen=True, kw_only=True):
     """One decision of one person over one plan (reference/signing.md §3.4)."""
 
@@ -40,6 +47,8 @@ class ApprovalPredicate(Document, frozen=True, kw_only=True):
     comment: str
     viewed: Digest
     """The text that was shown to the person."""
+    overrides: tuple[Override, ...] = ()
+    """What of the gate the person lets this plan pass by, in so many words."""
 
 
 class ApprovalStatement(
@@ -136,6 +145,8 @@ class Tally:
     missing: int
     may_still: tuple[str, ...]
     """Who could still approve."""
+    overridden_by: Mapping[Override, tuple[str, ...]] = field(default_factory=dict)
+    """The people among `approved_by` who let it pass by a part of the gate."""
 
     @property
     def is_approved(self) -> bool:
@@ -173,6 +184,12 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
         uncounted=tuple(uncounted),
         missing=max(0, ballot.wanted - len(approved)),
         may_still=tuple(sorted(ballot.approvers - barred - set(approved) - set(rejected))),
+        overridden_by={
+            override: tuple(
+                sorted(vote.owner for vote in latest if vote.owner in approved and override in vote.record.overrides)
+            )
+            for override in Override
+        },
     )
 
 

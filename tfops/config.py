@@ -11,9 +11,11 @@ from graphlib import CycleError, TopologicalSorter
 
 from tfops import checks, schema
 from tfops.config_drift import Notification, drift_rules, notifications
+from tfops.config_gate import Approval, Protect, approval, freezes, protect
 from tfops.config_store import Store, store
 from tfops.config_trust import Approver, Runner, trust
 from tfops.drift_rules import DriftRules
+from tfops.freezes import Freeze
 from tfops.hcl import Block, parse_body
 from tfops.schema import Faults, Section
 
@@ -40,13 +42,6 @@ class AwsRoles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """How many people must approve a plan; none for 0."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """One environment block, or, once bound, the environment of one branch.
 
@@ -63,6 +58,8 @@ class Environment:
     backend_config: tuple[tuple[str, Scalar], ...] = ()
     after: tuple[str, ...] = ()
     approval: Approval | None = None
+    protect: Protect | None = None
+    freezes: tuple[Freeze, ...] = ()
     pass_env: tuple[str, ...] = ()
     cli_config: str | None = None
     watch: tuple[str, ...] = ()
@@ -123,7 +120,7 @@ _ENVIRONMENT_KEYS = (
     "timeout",
     "account",
 )
-_LATER_ENVIRONMENT_KEYS = ("protect", "ttl", "prune", "keep")
+_LATER_ENVIRONMENT_KEYS = ("ttl", "prune", "keep")
 _RESERVED_NAMES = ("audit", "state", "work", "trust", "locks")
 
 _AWS_KEYS = ("plan_role", "apply_role", "external_id", "web_identity_token_file")
@@ -205,7 +202,9 @@ def _environment(name: str, section: Section) -> Environment:
         hint = f"these names are taken: {', '.join(_RESERVED_NAMES)}"
         section.refuse("invalid_value", "has a name that the store uses itself", hint)
     section.check_names(
-        attributes=_ENVIRONMENT_KEYS, blocks=("approval", "aws", "drift"), later=_LATER_ENVIRONMENT_KEYS
+        attributes=_ENVIRONMENT_KEYS,
+        blocks=("approval", "protect", "freeze", "aws", "drift"),
+        later=_LATER_ENVIRONMENT_KEYS,
     )
     return Environment(
         name=name,
@@ -215,7 +214,9 @@ def _environment(name: str, section: Section) -> Environment:
         var_files=section.get("var_files", checks.many(checks.var_file), ()),
         backend_config=section.get("backend_config", checks.scalars, ()),
         after=section.get("after", checks.many(checks.text), ()),
-        approval=_approval(section),
+        approval=approval(section),
+        protect=protect(section),
+        freezes=freezes(section),
         pass_env=section.get("pass_env", checks.many(checks.variable_name), ()),
         cli_config=section.get("cli_config", checks.text, None),
         watch=section.get("watch", checks.many(checks.repository_path), ()),
@@ -241,14 +242,6 @@ def _aws(environment: Section) -> AwsRoles | None:
     if not (given["web_identity_token_file"] or "/").startswith("/"):
         section.refuse("invalid_value", "has a relative web_identity_token_file", "write an absolute path")
     return AwsRoles(**given)
-
-
-def _approval(environment: Section) -> Approval | None:
-    section = environment.one("approval")
-    if section is None:
-        return None
-    section.check_names(attributes=("count",), later=("from", "codeowners"))
-    return Approval(count=section.require("count", checks.whole_number, 0))
 
 
 def _stack(id_: str, section: Section) -> StackSettings:

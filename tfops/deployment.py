@@ -77,6 +77,8 @@ class ResultPredicate(Document, frozen=True, kw_only=True):
     """The plans whose approvals let it through."""
     approved_by: tuple[str, ...] = ()
     """The people who gave them."""
+    overrides: tuple[str, ...] = ()
+    """The parts of the gate that they let it pass by."""
 
 
 class ResultStatement(

@@ -1,11 +1,15 @@
 """May this plan be applied now? One pure decision that gives all its reasons at once."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from tfops.approval import Tally
-from tfops.config import Approval
+from tfops.approval import Override, Tally
+from tfops.changes import Plan
+from tfops.config_gate import Gate
 from tfops.coverage import Gap
+from tfops.freezes import frozen_until
+from tfops.protection import Violation, violations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,8 @@ class Consent:
     gap: Gap
     covered_by: tuple[str, ...]
     is_covered: bool
+    overrides: Mapping[Override, Gap] = field(default_factory=dict)
+    """For each part of the gate what of the changes too few people let pass by it."""
     unverified: tuple[str, ...] = ()
 
     @property
@@ -39,32 +45,64 @@ class Consent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether an apply may go ahead; when not, every reason why, each ending in what to do."""
+    """Whether an apply may go ahead; when not, every reason why. `overrides` are what people let it pass by."""
 
     allowed: bool
     reasons: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
 
 
-def decide(
-    *,
-    environment: str,
-    approval: Approval | None,
-    consent: Consent | None = None,
-    blocked_by: Iterable[str] = (),
-) -> Decision:
+def decide(*, environment: str, gate: Gate, plan: Plan, now: datetime, consent: Consent | None = None) -> Decision:
     """The decision for a plan of a stack of `environment`.
 
-    No `approval` block means never automatically (DESIGN.md §4); a count above zero waits for that many people.
+    No `approval` block means never automatically (DESIGN.md §4); a count above zero waits for that many people. What
+    is protected or frozen waits until as many, and one at least, let just that pass in so many words.
     """
-    reasons = list(blocked_by)
-    if approval is None:
-        reasons.append(
+    reasons = [*_approval_reasons(environment, gate, consent)]
+    overrides = []
+    for override, found in ((Override.PROTECT, _protected(gate, plan)), (Override.FREEZE, _frozen(gate, now))):
+        left = [one.words for one in found if not _is_overridden(override, one, consent)]
+        if left:
+            reasons += [*left, f"to let it pass all the same: tfops approve PLAN --override {override.value}"]
+        elif found:
+            overrides.append(override)
+    return Decision(allowed=not reasons, reasons=tuple(reasons), overrides=tuple(overrides))
+
+
+def stops(gate: Gate, plan: Plan, now: datetime) -> bool:
+    """Whether anything but an open door stands before the plan: then it matters what people said."""
+    return bool(gate.wanted or _protected(gate, plan) or _frozen(gate, now))
+
+
+def _approval_reasons(environment: str, gate: Gate, consent: Consent | None) -> Iterable[str]:
+    if gate.approval is None:
+        yield (
             f'environment "{environment}" names no approval block, so nothing is applied automatically: '
             "say approval { count = 0 } to apply without one"
         )
-    elif approval.count > 0 and not (consent and consent.is_enough):
-        people = "approval" if approval.count == 1 else "approvals"
+    elif gate.wanted and not (consent and consent.is_enough):
+        people = "approval" if gate.wanted == 1 else "approvals"
         found = len(consent.tally.approved_by) if consent else 0
-        reasons.append(f'environment "{environment}" asks for {approval.count} {people}; there are {found}')
-        reasons += consent.words if consent else ()
-    return Decision(allowed=not reasons, reasons=tuple(reasons))
+        yield f'environment "{environment}" asks for {gate.wanted} {people}; there are {found}'
+        yield from consent.words if consent else ()
+
+
+def _protected(gate: Gate, plan: Plan) -> list[Violation]:
+    return [one for protect in gate.protects for one in violations(protect, plan)]
+
+
+def _frozen(gate: Gate, now: datetime) -> list[Violation]:
+    found = ((freeze.name, frozen_until(freeze, now)) for freeze in gate.freezes)
+    return [
+        Violation(words=f'frozen until {until.astimezone(UTC):%Y-%m-%d %H:%M}Z by "{name}"', addresses=frozenset())
+        for name, until in found
+        if until is not None
+    ]
+
+
+def _is_overridden(override: Override, violation: Violation, consent: Consent | None) -> bool:
+    """Whether enough people let pass what it is about: these addresses, or all there is where it names none."""
+    if consent is None or consent.tally.rejected_by or override not in consent.overrides:
+        return False
+    left = set(consent.overrides[override].changes)
+    return not (left & violation.addresses if violation.addresses else left)

@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tfops.config import TIMEOUT_SECONDS, Approval, AwsRoles, Config, Environment, bind
+from tfops.config import TIMEOUT_SECONDS, AwsRoles, Config, Environment, bind
+from tfops.config_gate import Approval, Protect
 from tfops.drift_rules import DriftRules
 from tfops.errors import ConfigError, Problem
+from tfops.freezes import Freeze
 from tfops.modules import Backend, active_files
 from tfops.s3_backend import Scalar, read_backend
 from tfops.tree import Tree
@@ -38,6 +40,8 @@ class Stack:
     after: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     approval: Approval | None = None
+    protect: Protect | None = None
+    freezes: tuple[Freeze, ...] = ()
     pass_env: tuple[str, ...] = ()
     cli_config: str | None = None
     watch: tuple[str, ...] = ()
@@ -152,6 +156,8 @@ def _stacks_of(
                 var_files=environment.var_files,
                 backend_config=environment.backend_config,
                 approval=environment.approval,
+                protect=environment.protect,
+                freezes=environment.freezes,
                 pass_env=environment.pass_env,
                 cli_config=environment.cli_config,
                 watch=environment.watch,

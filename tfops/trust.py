@@ -12,9 +12,11 @@ from datetime import datetime
 import msgspec
 
 from tfops.attestation import STATEMENT_TYPE, Builder, Digest, Document, Moment, Source, Subject, decode
-from tfops.config import Approval, Config
+from tfops.config import Config, Environment
+from tfops.config_gate import Approval, Gate, Protect
 from tfops.config_trust import Approver, Runner
 from tfops.dsse import Verified
+from tfops.stacks import Stack
 
 TRUST_TYPE = "https://tfops.dev/trust/v1"
 FIRST_PREVIOUS = "0" * 64
@@ -109,16 +111,27 @@ def strictest(gates: Iterable[Approval | None]) -> Approval | None:
     return Approval(count=max((gate.count for gate in found if gate is not None), default=0))
 
 
-def gate_of(environment: str, asked: Approval | None, former: Iterable[str], rules: Config) -> Approval | None:
+def gate_of(environment: str, asked: Gate, former: Iterable[str], rules: Config) -> Gate:
     """What an apply of a stack of `environment` must pass: the strictest of what bears on it.
 
     That is what the branch's head asks for, what the rules in force ask of that environment and of the `former` ones
-    that had its state; an environment that the rules do not know counts as the strictest they do know.
+    that had its state; an environment that the rules do not know counts as all that they do know.
     """
-    known = {one.name: one.approval for one in rules.environments}
-    unknown = strictest(known.values())
+    known = {one.name: one for one in rules.environments}
     names = (name.partition("@")[0] for name in (environment, *former))
-    return strictest((asked, *(known.get(name, unknown) for name in names)))
+    lists = ([known[name]] if name in known else known.values() for name in names)
+    gates = [asked, *(gate_in(one) for found in lists for one in found)]
+    return Gate(
+        approval=strictest(gate.approval for gate in gates),
+        protects=tuple(dict.fromkeys(protect for gate in gates for protect in gate.protects)),
+        freezes=tuple(dict.fromkeys(freeze for gate in gates for freeze in gate.freezes)),
+    )
+
+
+def gate_in(environment: Environment | Stack) -> Gate:
+    """The gate that an environment, or a stack of it, asks for itself."""
+    protects = (environment.protect,) if environment.protect else ()
+    return Gate(approval=environment.approval, protects=protects, freezes=environment.freezes)
 
 
 def still_trusted(rules: Config, head: Config) -> tuple[Approver, ...]:
@@ -160,8 +173,8 @@ def rules_change(old: Rules, new: Rules) -> RulesChange:
     there is: whoever may add a person or a state could otherwise get around every gate. To take a key away needs
     nobody. Where an environment is never applied by itself, one person must agree.
     """
-    asked = {one.name: one.approval for one in old.config.environments}
-    changes = [*_environment_changes(asked, new.config), *_trust_changes(old, new, strictest(asked.values()))]
+    every = strictest(one.approval for one in old.config.environments)
+    changes = [*_environment_changes(old.config, new.config, every), *_trust_changes(old, new, every)]
     wanted = max((1 if gate is None else gate.count for _, gate in changes), default=0)
     return RulesChange(words=tuple(word for word, _ in changes), wanted=wanted)
 
@@ -176,16 +189,35 @@ _Change = tuple[str, Approval | None]
 _NOBODY = Approval(count=0)
 
 
-def _environment_changes(old: Mapping[str, Approval | None], config: Config) -> Iterable[_Change]:
-    new = {one.name: one.approval for one in config.environments}
-    for name in sorted({*old, *new}):
-        if name not in old:
-            yield f'environment "{name}" is new and asks for {_people(new[name])}', strictest(old.values())
-        elif name not in new:
-            yield f'environment "{name}" is gone', old[name]
-        elif old[name] != new[name]:
-            text = f'environment "{name}" asks for {_people(new[name])} instead of {_people(old[name])}'
-            yield text, old[name]
+def _environment_changes(old: Config, new: Config, every: Approval | None) -> Iterable[_Change]:
+    before = {one.name: one for one in old.environments}
+    now = {one.name: one for one in new.environments}
+    for name in sorted({*before, *now}):
+        if name not in before:
+            yield f'environment "{name}" is new and asks for {_people(now[name].approval)}', every
+        elif name not in now:
+            yield f'environment "{name}" is gone', before[name].approval
+        else:
+            yield from _gate_changes(f'environment "{name}"', before[name], now[name])
+
+
+def _gate_changes(name: str, old: Environment, new: Environment) -> Iterable[_Change]:
+    if old.approval != new.approval:
+        yield f"{name} asks for {_people(new.approval)} instead of {_people(old.approval)}", old.approval
+    if old.protect != new.protect:
+        weaker = old.protect is not None and not (new.protect or Protect()).is_at_least(old.protect)
+        yield f"{name} protects {'less' if weaker else 'more'}", _at_least_one(old.approval) if weaker else _NOBODY
+    if old.freezes != new.freezes:
+        weaker = not set(old.freezes) <= set(new.freezes)
+        yield (
+            f"{name} freezes {'at other times' if weaker else 'more often'}",
+            (_at_least_one(old.approval) if weaker else _NOBODY),
+        )
+
+
+def _at_least_one(gate: Approval | None) -> Approval | None:
+    # What somebody has to say to get past it once, somebody has to say to be rid of it.
+    return gate and Approval(count=max(1, gate.count))
 
 
 def _people(gate: Approval | None) -> str:

@@ -64,6 +64,7 @@ def _deployment(deployment: Deployment) -> dict[str, object]:
         "purpose": record.purpose,
         "reason": record.reason,
         "approved_by": list(record.approved_by),
+        "overrides": list(record.overrides),
         "approved_plans": list(record.approved_plans),
         "serial_before": record.serial_before,
         "serial_after": record.state.serial,

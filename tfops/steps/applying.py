@@ -36,6 +36,8 @@ class Approvals:
 
     plans: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    """The parts of the gate that these people let it pass by."""
 
 
 NOBODY = Approvals()
@@ -122,6 +124,7 @@ def apply_plan(
         started_on=started_on,
         approved_plans=approvals.plans,
         approved_by=approvals.people,
+        overrides=approvals.overrides,
     )
     settled = not (missing or rescued)
     return _record(session, work, ending, error, given=given, settled=settled)

@@ -8,7 +8,7 @@ from tfops import dsse
 from tfops.adapters.git import git_env
 from tfops.adapters.ssh import SshKey
 from tfops.approval import Ballot, Tally, Vote, decode_vote, question_of, tally
-from tfops.config import Approval
+from tfops.config_gate import Gate
 from tfops.errors import VerificationError
 from tfops.steps.opening import Session, now
 from tfops.steps.store import PlanArtifact
@@ -24,7 +24,7 @@ class Decided:
     unverified: tuple[str, ...]
 
 
-def decided(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Approval | None) -> Decided:
+def decided(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Gate) -> Decided:
     """How the plan stands now, where `gate` has to be passed."""
     votes, unverified = read_votes(session, session.store.approvals(surveyed.id, artifact.id))
     counted = tally(ballot(session, surveyed, artifact, gate), votes, now())
@@ -54,14 +54,14 @@ def people_keys(session: Session) -> dict[str, tuple[str, SshKey]]:
     return {key.fingerprint: (person.name, make(key)) for person in session.approvers for key in person.keys}
 
 
-def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Approval | None) -> Ballot:
+def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Gate) -> Ballot:
     """Who may decide about the plan, who may not, and how many it takes."""
     files = {item.name: item.digest.sha256 for item in artifact.statement.subject}
     return Ballot(
         question=question_of(artifact.id, files["plan.tfplan"], artifact.statement.predicate),
         approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
         barred=tuple(_barred(session, surveyed, artifact)),
-        wanted=gate.count if gate else 0,
+        wanted=gate.wanted,
     )
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tfops.approval import Tally
+from tfops.approval import Override, Tally
 from tfops.attestation import PlanPredicate, Purpose
-from tfops.config import Approval
-from tfops.coverage import Approved, Content, backers, content, gap, touches
+from tfops.config_gate import Gate
+from tfops.coverage import Approved, Content, Gap, backers, content, gap, touches
 from tfops.deployment import Result
 from tfops.errors import VerificationError
 from tfops.gate import Consent
@@ -34,7 +34,7 @@ class Consenting:
     covering: tuple[Covering, ...]
 
 
-def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None, gate: Approval) -> Consenting:
+def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None, gate: Gate) -> Consenting:
     """What people said that bears on `changes`; `waiting` is the plan of just these changes that they may look at."""
     session = stack.session
     before = _manifest(stack, stack.head.record.fingerprint) if stack.head else None
@@ -45,34 +45,44 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     standing = _standing(own.tally if own else _nobody(stack, gate), backers(wanted, approved), gate)
     found = Consent(
         tally=standing,
-        gap=gap(wanted, approved, max(1, min(gate.count, len(standing.approved_by)))),
+        gap=gap(wanted, approved, max(1, min(gate.wanted, len(standing.approved_by)))),
         covered_by=tuple(one.decided.artifact.id for one in covering),
-        is_covered=gap(wanted, approved, gate.count).is_empty,
+        is_covered=gap(wanted, approved, gate.wanted).is_empty,
         unverified=own.unverified if own else (),
+        overrides={override: _not_overridden(override, wanted, covering, gate) for override in Override},
     )
     return Consenting(consent=found, covering=covering)
 
 
-def _standing(own: Tally, people: frozenset[str], gate: Approval) -> Tally:
+def _not_overridden(override: Override, wanted: Content, covering: tuple[Covering, ...], gate: Gate) -> Gap:
+    said = [
+        Approved(content=one.content, people=frozenset(one.decided.tally.overridden_by.get(override, ())))
+        for one in covering
+    ]
+    return gap(wanted, said, max(1, gate.wanted))
+
+
+def _standing(own: Tally, people: frozenset[str], gate: Gate) -> Tally:
     """How the plan itself stands, counting those who approved all of it in other plans."""
     found = {*own.approved_by, *people} - {*own.rejected_by}
     return replace(
         own,
         approved_by=tuple(sorted(found)),
-        missing=max(0, gate.count - len(found)),
+        missing=max(0, gate.wanted - len(found)),
         may_still=tuple(person for person in own.may_still if person not in found),
     )
 
 
-def approvals_of(found: Consenting) -> Approvals:
+def approvals_of(found: Consenting, overrides: tuple[Override, ...]) -> Approvals:
     """The approved plans as a deployment names them."""
     return Approvals(
         plans=tuple(one.decided.artifact.id for one in found.covering),
         people=tuple(sorted({person for one in found.covering for person in one.decided.tally.approved_by})),
+        overrides=tuple(override.value for override in overrides),
     )
 
 
-def _decided_plans(stack: StackRun, wanted: Content, gate: Approval) -> Iterator[Covering]:
+def _decided_plans(stack: StackRun, wanted: Content, gate: Gate) -> Iterator[Covering]:
     session = stack.session
     used = _used(stack)
     for plan_id in session.store.decided_plans(stack.id):
@@ -125,12 +135,12 @@ def _used(stack: StackRun) -> set[str]:
     }
 
 
-def _nobody(stack: StackRun, gate: Approval) -> Tally:
+def _nobody(stack: StackRun, gate: Gate) -> Tally:
     people = frozenset(person.name for person in stack.session.approvers if not person.is_revoked)
     return Tally(
         approved_by=(),
         rejected_by=(),
         uncounted=(),
-        missing=gate.count,
+        missing=gate.wanted,
         may_still=tuple(sorted(people)),
     )

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+from tfops.changes import Plan, parse_plan
 from tfops.deployment import Result
 from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
-from tfops.gate import Decision, decide
+from tfops.gate import Decision, decide, stops
 from tfops.steps.applying import NOBODY, Approvals, apply_plan, check_artifact, expected_of
 from tfops.steps.consenting import approvals_of, consent
 from tfops.steps.hold import Hold
 from tfops.steps.inputs_archive import unpack
+from tfops.steps.opening import now
 from tfops.steps.orphans import refuse_look_alike
 from tfops.steps.outcome import Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
@@ -64,7 +66,7 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     if stack.head is None and not state.holds_something and not stack.options.as_new:
         refuse_look_alike(session, stack.surveyed, stack.live, stack.planned.plan)
     changes = change_refs(stack.planned.change_set.entries)
-    decision, approvals = _decide(stack, changes, given)
+    decision, approvals = _decide(stack, stack.planned.plan, changes, given)
     if stack.options.dry_run:
         return stack.result(Outcome.PENDING if decision.allowed else Outcome.WAITING, reasons=decision.reasons)
     if given is not None:
@@ -80,14 +82,16 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     return _apply(stack, work, artifact, state, approvals)
 
 
-def _decide(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None) -> tuple[Decision, Approvals]:
-    """The gate's decision about `changes`, and whose approvals it rests on."""
+def _decide(
+    stack: StackRun, plan: Plan, changes: set[tuple[str, str]], waiting: PlanArtifact | None
+) -> tuple[Decision, Approvals]:
+    """The gate's decision about a plan, and whose approvals it rests on."""
     environment, gate = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed)
-    if gate is None or not gate.count:
-        return decide(environment=environment, approval=gate), NOBODY
+    if not stops(gate, plan, now()):
+        return decide(environment=environment, gate=gate, plan=plan, now=now()), NOBODY
     found = consent(stack, changes, waiting or _waiting_with(stack, changes), gate)
-    decision = decide(environment=environment, approval=gate, consent=found.consent)
-    return decision, approvals_of(found)
+    decision = decide(environment=environment, gate=gate, plan=plan, now=now(), consent=found.consent)
+    return decision, approvals_of(found, decision.overrides)
 
 
 def _settled(stack: StackRun, work: Workplace) -> Settled:
@@ -196,10 +200,10 @@ def _apply(
 
 def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     """A plan that waits for approval is not made again on every run, as long as it would come out the same."""
-    session, gate = stack.session, gate_for(stack.session, stack.surveyed)
-    is_open = gate is not None and gate.count == 0
-    plan_id = session.store.waiting_plan(stack.id)
-    if is_open or plan_id is None or stack.options.replan or stack.options.dry_run:
+    session = stack.session
+    is_open = gate_for(session, stack.surveyed).is_open
+    plan_id = None if is_open else session.store.waiting_plan(stack.id)
+    if plan_id is None or stack.options.replan or stack.options.dry_run:
         return None
     try:
         session.store.refuse_claimed(stack.id, plan_id)
@@ -208,7 +212,8 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     except TfopsError:
         return None
     predicate = artifact.statement.predicate
-    decision, _ = _decide(stack, change_refs(predicate.change_set), artifact)
+    plan = parse_plan(artifact.files["plan.json"])[1]
+    decision, _ = _decide(stack, plan, change_refs(predicate.change_set), artifact)
     if decision.allowed:
         return None
     stack.plan_id = plan_id

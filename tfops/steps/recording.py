@@ -53,6 +53,7 @@ class Ending:
     reason: str = ""
     approved_plans: tuple[str, ...] = ()
     approved_by: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
 
 def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
@@ -83,6 +84,7 @@ def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
         audit_head=audit.head(session),
         approved_plans=ending.approved_plans,
         approved_by=ending.approved_by,
+        overrides=ending.overrides,
     )
     payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
     return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer))

@@ -7,7 +7,7 @@ from difflib import unified_diff
 from tfops import audit
 from tfops.approval import Ballot, Question, Tally, tally
 from tfops.attestation import Source
-from tfops.config import Approval
+from tfops.config_gate import Gate
 from tfops.errors import FailedError, VerificationError
 from tfops.steps import audit as audit_log
 from tfops.steps.ballots import authors, read_votes
@@ -18,11 +18,11 @@ from tfops.trust import (
     RULES_CHANGE,
     RulesChange,
     Trust,
+    gate_in,
     gate_of,
     next_record,
     proposal_id,
     rules_change,
-    strictest,
 )
 
 DECISIONS = f"{PLACE}/decisions"
@@ -47,14 +47,13 @@ class Proposal:
         return (*self.change.words, asked, *self.tally.words, *(f"{one}; it does not count" for one in self.unverified))
 
 
-def gate_for(session: Session, surveyed: Surveyed) -> Approval | None:
+def gate_for(session: Session, surveyed: Surveyed) -> Gate:
     """What an apply of the stack must pass. Raises VerificationError where the rules in force cannot be known."""
     stack, rules = surveyed.stack, session.rules.config
-    everything = strictest(one.approval for one in rules.environments)
-    gate = gate_of(stack.environment, stack.approval, (), rules)
-    if gate in (everything, None):
-        return gate
-    return gate_of(stack.environment, stack.approval, _former(session, surveyed), rules)
+    asked = gate_in(stack)
+    if all(gate_in(one) == asked for one in rules.environments):
+        return asked
+    return gate_of(stack.environment, asked, _former(session, surveyed), rules)
 
 
 def _former(session: Session, surveyed: Surveyed) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from tfops.approval import (
     ApprovalPredicate,
     ApprovalStatement,
     Ballot,
+    Override,
     Tally,
     Vote,
     Word,
@@ -38,6 +39,7 @@ class Saying:
     key: Path
     comment: str
     valid: timedelta
+    overrides: tuple[Override, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +195,7 @@ def _statement(asked: _Asked, owner: str, saying: Saying) -> ApprovalStatement:
         change_digest=question.change_digest,
         decided_on=moment,
         expires_on=moment + saying.valid,
+        overrides=saying.overrides,
         comment=saying.comment,
         viewed=Digest(sha256=asked.viewed),
     )

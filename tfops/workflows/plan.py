@@ -204,7 +204,9 @@ def _line(
     place: Path | None,
     drift: Drift,
 ) -> StackPlan:
-    decision = decide(environment=surveyed.stack.environment, approval=gate_for(session, surveyed))
+    decision = decide(
+        environment=surveyed.stack.environment, gate=gate_for(session, surveyed), plan=planned.plan, now=now()
+    )
     session.say(surveyed.id, f"plan {artifact.id[:12]}")
     return StackPlan(
         stack=surveyed.id,

@@ -1,0 +1,139 @@
+"""The gates of an environment in tfops.hcl: approval, protect and freeze."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from tfops import checks
+from tfops.freezes import DAYS, Freeze, Span, Weekly
+from tfops.schema import Field, Section
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """How many people must approve a plan; none for 0."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protect:
+    """What is not lost without somebody saying so: more than so many objects, these addresses and types, any at all."""
+
+    max_destroy: int | None = None
+    addresses: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    replace: bool = False
+
+    def is_at_least(self, other: "Protect") -> bool:
+        """Whether this protects from all that the other one does."""
+        number = other.max_destroy is None or (self.max_destroy is not None and self.max_destroy <= other.max_destroy)
+        names = set(other.addresses) <= set(self.addresses) and set(other.types) <= set(self.types)
+        return number and names and self.replace >= other.replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """All that an apply to one state has to pass. Without an `approval` nothing is applied automatically."""
+
+    approval: Approval | None = None
+    protects: tuple[Protect, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+
+    @property
+    def wanted(self) -> int:
+        """How many people have to approve."""
+        return self.approval.count if self.approval else 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everything passes."""
+        return self == Gate(approval=Approval(count=0))
+
+
+def approval(environment: Section) -> Approval | None:
+    """The approval block; None where there is none."""
+    section = environment.one("approval")
+    if section is None:
+        return None
+    section.check_names(attributes=("count",), later=("from", "codeowners"))
+    return Approval(count=section.require("count", checks.whole_number, 0))
+
+
+def protect(environment: Section) -> Protect | None:
+    """The protect block; None where there is none."""
+    section = environment.one("protect")
+    if section is None:
+        return None
+    section.check_names(attributes=("max_destroy", "addresses", "types", "replace"))
+    return Protect(
+        max_destroy=section.get("max_destroy", checks.whole_number, None),
+        addresses=section.get("addresses", checks.many(checks.text), ()),
+        types=section.get("types", checks.many(checks.text), ()),
+        replace=section.get("replace", checks.boolean, False),
+    )
+
+
+def freezes(environment: Section) -> tuple[Freeze, ...]:
+    """The freeze blocks."""
+    return tuple(_freeze(name, section) for name, section in environment.named("freeze"))
+
+
+def _freeze(name: str, section: Section) -> Freeze:
+    given = {attribute.name for attribute in section.body.attributes}
+    if given & {"days", "timezone"} or not given & {"begins", "ends"}:
+        return Freeze(name=name, when=_weekly(section))
+    section.check_names(attributes=("begins", "ends"))
+    never = datetime.max.replace(tzinfo=ZoneInfo("UTC"))
+    begins = section.require("begins", _parsed(_moment, "2026-12-20T18:00:00Z"), never)
+    ends = section.require("ends", _parsed(_moment, "2027-01-04T08:00:00Z"), never)
+    if ends < begins:
+        section.refuse("invalid_value", "ends before it begins")
+    return Freeze(name=name, when=Span(begins=begins, ends=ends))
+
+
+def _weekly(section: Section) -> Weekly:
+    section.check_names(attributes=("days", "begins", "ends", "timezone"))
+    return Weekly(
+        days=section.require("days", checks.many(_parsed(_day, "mon")), DAYS),
+        begins=section.get("begins", _parsed(_clock, "18:00"), time(0)),
+        ends=section.get("ends", _parsed(_clock, "08:00"), time(0)),
+        timezone=section.get("timezone", _parsed(_zone, "Europe/Berlin"), "UTC"),
+    )
+
+
+def _parsed(parse: Callable[[str], Value], example: str) -> Callable[[Field], Value | None]:
+    def check(found: Field) -> Value | None:
+        written = checks.text(found)
+        if written is None:
+            return None
+        try:
+            return parse(written)
+        except (ValueError, OSError, KeyError):
+            found.refuse("invalid_value", f'cannot be "{written}"', f'write it like "{example}"')
+            return None
+
+    return check
+
+
+def _moment(written: str) -> datetime:
+    found = datetime.fromisoformat(written)
+    if found.tzinfo is None:
+        raise ValueError(written)
+    return found
+
+
+def _clock(written: str) -> time:
+    return datetime.strptime(written, "%H:%M").time()  # a time of day; its zone stands beside it
+
+
+def _day(written: str) -> str:
+    return DAYS[DAYS.index(written)]
+
+
+def _zone(written: str) -> str:
+    return ZoneInfo(written).key
