@@ -28,6 +28,7 @@ class Event(StrEnum):
     PUSH_STATE = "push-state"
     ACKNOWLEDGE_DRIFT = "acknowledge-drift"
     CHANGE_RULES = "change-rules"
+    OVERRIDE_GATE = "override-gate"
 
 
 class AuditPredicate(Document, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -34,6 +34,16 @@ class Protect:
         number = other.max_destroy is None or (self.max_destroy is not None and self.max_destroy <= other.max_destroy)
         names = set(other.addresses) <= set(self.addresses) and set(other.types) <= set(self.types)
         return number and names and self.replace >= other.replace
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it protects from, for people."""
+        names = ", ".join((*self.addresses, *self.types))
+        return (
+            *((f"destroys {self.max_destroy} at most",) if self.max_destroy is not None else ()),
+            *((f"loses none of {names}",) if names else ()),
+            *(("replaces nothing",) if self.replace else ()),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +96,13 @@ def freezes(environment: Section) -> tuple[Freeze, ...]:
 def _freeze(name: str, section: Section) -> Freeze:
     given = {attribute.name for attribute in section.body.attributes}
     if given & {"days", "timezone"} or not given & {"begins", "ends"}:
-        return Freeze(name=name, when=_weekly(section))
+        return Freeze(name=name, weekly=_weekly(section))
     section.check_names(attributes=("begins", "ends"))
-    never = datetime.max.replace(tzinfo=ZoneInfo("UTC"))
-    begins = section.require("begins", _parsed(_moment, "2026-12-20T18:00:00Z"), never)
-    ends = section.require("ends", _parsed(_moment, "2027-01-04T08:00:00Z"), never)
-    if ends < begins:
+    begins = section.require("begins", _parsed(_moment, "2026-12-20T18:00:00Z"), datetime.min.replace(tzinfo=UTC))
+    ends = section.require("ends", _parsed(_moment, "2027-01-04T08:00:00Z"), datetime.max.replace(tzinfo=UTC))
+    if ends <= begins:
         section.refuse("invalid_value", "ends before it begins")
-    return Freeze(name=name, when=Span(begins=begins, ends=ends))
+    return Freeze(name=name, once=Span(begins=begins, ends=ends))
 
 
 def _weekly(section: Section) -> Weekly:

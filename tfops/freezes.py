@@ -31,15 +31,16 @@ class Weekly:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
-    """A named time in which nothing is applied."""
+    """A named time in which nothing is applied: `once`, or every week."""
 
     name: str
-    when: Span | Weekly
+    once: Span | None = None
+    weekly: Weekly | None = None
 
 
 def frozen_until(freeze: Freeze, now: datetime) -> datetime | None:
     """When the freeze that holds at `now` (aware) ends; None where it does not hold."""
-    spans = [freeze.when] if isinstance(freeze.when, Span) else _around(freeze.when, now)
+    spans = [*([freeze.once] if freeze.once else ()), *(_around(freeze.weekly, now) if freeze.weekly else ())]
     return next((span.ends for span in spans if span.begins <= now < span.ends), None)
 
 

@@ -58,6 +58,13 @@ class Team:
         """`tfops approve` by one person."""
         return self.sandbox.json("approve", plan_id, "--key", self.key(person, number), *arguments)
 
+    def approve_rules(self, *people: str) -> None:
+        """The change of the rules that waits, approved by these people and put in force."""
+        waiting = self.sandbox.sync(expect=3).json["rules"]["id"]
+        for person in people:
+            assert self.approve(waiting, person).code == 0
+        assert self.sandbox.sync("--dry-run").json["rules"] is None
+
     def reject(self, plan_id: str, person: str, comment: str = "no") -> Result:
         """`tfops reject` by one person."""
         return self.sandbox.json("reject", plan_id, "--key", self.key(person), "--comment", comment)

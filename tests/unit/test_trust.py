@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfops.config import Approval, Config, Environment, parse_config
+from tfops.config import Config, Environment, parse_config
+from tfops.config_gate import Approval, Gate, Protect
 from tfops.config_trust import Approver
 from tfops.trust import Rules, gate_of, proposal_id, rules_change, still_trusted, strictest
 
@@ -66,8 +67,44 @@ def test_without_any_gate_nothing_is_asked():
 )
 def test_of_what_bears_on_a_state_the_strictest_counts(environment, asked, former, wanted):
     in_force = config({"prod": 2, "staging": 0})
-    gate = gate_of(environment, None if asked is None else Approval(count=asked), former, in_force)
-    assert (gate.count if gate else None) == wanted
+    own = Gate(approval=None if asked is None else Approval(count=asked))
+    gate = gate_of(environment, own, former, in_force)
+    assert (gate.approval.count if gate.approval else None) == wanted
+
+
+PROD = 'environment "prod" {\n  branch = "main"\n  roots = ["prod"]\n  approval { count = COUNT }\n'
+CALM = 'freeze "weekend" { days = ["sat", "sun"] }'
+
+
+def gated(gates: str, count: int = 2) -> Rules:
+    text = PROD.replace("COUNT", str(count)) + gates + "\n}\n"
+    return Rules(text=text, config=parse_config(text), files={})
+
+
+def test_what_any_of_them_protects_or_freezes_is_protected_and_frozen():
+    in_force = gated(f"protect {{ max_destroy = 0 }}\n{CALM}").config
+    own = Gate(approval=Approval(count=0), protects=(Protect(replace=True),))
+    for environment, former in (("prod", ()), ("new", ()), ("new", ("prod",))):
+        gate = gate_of(environment, own, former, in_force)
+        assert gate.protects == (Protect(replace=True), Protect(max_destroy=0))
+        assert [freeze.name for freeze in gate.freezes] == ["weekend"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "count", "wanted", "word"),
+    [
+        ("protect { max_destroy = 0 }", "", 2, 2, 'environment "prod" protects less'),
+        ("protect { max_destroy = 0 }", "protect { max_destroy = 1 }", 0, 1, 'environment "prod" protects less'),
+        ("protect { max_destroy = 1 }", "protect { max_destroy = 0 }", 2, 0, 'environment "prod" protects more'),
+        ("", "protect { replace = true }", 2, 0, 'environment "prod" protects more'),
+        (CALM, "", 2, 2, 'environment "prod" freezes at other times'),
+        (CALM, CALM.replace("sat", "fri"), 0, 1, 'environment "prod" freezes at other times'),
+        ("", CALM, 2, 0, 'environment "prod" freezes more often'),
+    ],
+)
+def test_to_protect_less_needs_somebody_and_to_protect_more_needs_nobody(old, new, count, wanted, word):
+    found = rules_change(gated(old, count), gated(new, count))
+    assert (found.words, found.wanted) == ((word,), wanted)
 
 
 OLD = {"prod": 2, "staging": 0}

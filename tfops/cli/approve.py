@@ -1,5 +1,6 @@
 """`tfops approve`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,6 +15,13 @@ from tfops.errors import Exit, UsageError
 @key_option
 @comment_option
 @valid_option
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    type=click.Choice(["protect", "freeze"]),
+    help="Let PLAN pass by this part of the gate too. Can be given twice.",
+)
 @click.option("--withdraw", is_flag=True, help="Take your earlier decision over PLAN back.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the signed decision to a file.")
 @click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="Bring such a file into the store.")
@@ -25,6 +33,7 @@ def command(
     key: Path | None,
     comment: str,
     valid: str,
+    overrides: tuple[str, ...],
     withdraw: bool,
     out: Path | None,
     file: Path | None,
@@ -34,15 +43,21 @@ def command(
 
     PLAN is a plan id, or the directory of an artifact. The signature is made by ssh-keygen with your SSH key.
     """
-    from tfops.approval import Word
+    from tfops.approval import Override, Word
     from tfops.steps.opening import open_session
     from tfops.workflows.approve import say, take_over
 
     if (plan is None) is (file is None):
         raise UsageError("name a plan, or a --file", code="usage.approve", hint="tfops approve PLAN")
+    if overrides and (withdraw or file is not None):
+        hint = "say it with the approval: tfops approve PLAN --override protect"
+        raise UsageError("--override belongs to an approval", code="usage.approve", hint=hint)
     session = open_session(setting.caller(), branch=branch, fetch=False)
     if file is not None:
         return show_said(setting, "approve", take_over(session, file))
     word = Word.WITHDRAWN if withdraw else Word.APPROVED
-    saying = saying_of(session, word, key=key, comment=comment, valid=valid)
+    saying = replace(
+        saying_of(session, word, key=key, comment=comment, valid=valid),
+        overrides=tuple(Override(one) for one in overrides),
+    )
     return show_said(setting, "approve", say(session, plan or "", saying, out=out))

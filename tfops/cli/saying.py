@@ -65,6 +65,7 @@ def _entry(said: "Said") -> dict[str, object]:
         "stack": record.stack,
         "plan_id": said.id,
         "decision": record.decision,
+        "overrides": list(record.overrides),
         "by": said.vote.owner,
         "key": said.vote.fingerprint,
         "expires": record.expires_on,
@@ -77,7 +78,8 @@ def _entry(said: "Said") -> dict[str, object]:
 
 def _sentence(said: "Said") -> str:
     record, tally = said.vote.record, said.tally
-    first = f"{said.subject} {record.decision.value} by {said.vote.owner}"
+    passed = f", past {' and '.join(record.overrides)}" if record.overrides else ""
+    first = f"{said.subject} {record.decision.value} by {said.vote.owner}{passed}"
     if tally is None:
         return f"{first}, in {said.file}; next, where the store can be written: tfops approve --file {said.file}"
     if tally.rejected_by:

@@ -1,5 +1,7 @@
 """`tfops trust`."""
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +12,7 @@ from tfops.cli.reading import session_for
 from tfops.errors import Exit
 
 if TYPE_CHECKING:
+    from tfops.config_gate import Gate
     from tfops.steps.trusting import Proposal
     from tfops.workflows.trust import InForce
 
@@ -61,7 +64,7 @@ def _entry(found: "InForce") -> dict[str, Any]:
         "at": record.at if record else None,
         "reason": record.reason if record else None,
         "approved_by": list(record.approved_by) if record else [],
-        "environments": [{"environment": name, "approvals": count} for name, count in found.gates],
+        "environments": [_gate_entry(name, gate) for name, gate in found.gates],
         "approvers": [{"name": person.name, "revoked": person.is_revoked} for person in found.approvers],
         "runners": [{"name": name} for name in found.runners],
         "waiting": rules_entry(found.waiting),
@@ -78,17 +81,30 @@ def _lines(found: "InForce") -> list[str]:
     since = f"since {record.at:%Y-%m-%d %H:%M}Z ({record.reason}{by})"
     return [
         f"rules in force: version {record.version}, from {where}, {since}",
-        *(f"  environment {name}: {_asks(count)}" for name, count in found.gates),
+        *(f"  environment {name}: {'; '.join(_asks(gate))}" for name, gate in found.gates),
         f"  approvers: {', '.join(people) or 'nobody'}",
         f"  runners: {', '.join(found.runners) or 'none'}",
         *rules_lines(found.waiting, diff=True),
     ]
 
 
-def _asks(count: int | None) -> str:
-    if count is None:
-        return "nothing is applied by itself"
-    return f"{count or 'no'} {'approval' if count == 1 else 'approvals'}"
+def _gate_entry(name: str, gate: "Gate") -> dict[str, Any]:
+    return {
+        "environment": name,
+        "approvals": gate.approval.count if gate.approval else None,
+        "protect": [asdict(protect) for protect in gate.protects],
+        "freeze": [freeze.name for freeze in gate.freezes],
+    }
+
+
+def _asks(gate: "Gate") -> Iterator[str]:
+    if gate.approval is None:
+        yield "nothing is applied by itself"
+    else:
+        yield f"{gate.wanted or 'no'} {'approval' if gate.wanted == 1 else 'approvals'}"
+    yield from (words for protect in gate.protects for words in protect.words)
+    if gate.freezes:
+        yield f"frozen at times ({', '.join(freeze.name for freeze in gate.freezes)})"
 
 
 def rules_entry(waiting: "Proposal | None") -> dict[str, Any] | None:

@@ -3,7 +3,8 @@
 import os
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfops.adapters.hosts import left_running
@@ -36,8 +37,8 @@ class Approvals:
 
     plans: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    """The parts of the gate that these people let it pass by."""
+    overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The parts of the gate that people let it pass by, and which people."""
 
 
 NOBODY = Approvals()
@@ -124,7 +125,7 @@ def apply_plan(
         started_on=started_on,
         approved_plans=approvals.plans,
         approved_by=approvals.people,
-        overrides=approvals.overrides,
+        overrides=tuple(approvals.overrides),
     )
     settled = not (missing or rescued)
     return _record(session, work, ending, error, given=given, settled=settled)

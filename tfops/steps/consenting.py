@@ -78,8 +78,13 @@ def approvals_of(found: Consenting, overrides: tuple[Override, ...]) -> Approval
     return Approvals(
         plans=tuple(one.decided.artifact.id for one in found.covering),
         people=tuple(sorted({person for one in found.covering for person in one.decided.tally.approved_by})),
-        overrides=tuple(override.value for override in overrides),
+        overrides={override.value: _people_for(found, override) for override in overrides},
     )
+
+
+def _people_for(found: Consenting, override: Override) -> tuple[str, ...]:
+    people = (one.decided.tally.overridden_by.get(override, ()) for one in found.covering)
+    return tuple(sorted({person for some in people for person in some}))
 
 
 def _decided_plans(stack: StackRun, wanted: Content, gate: Gate) -> Iterator[Covering]:

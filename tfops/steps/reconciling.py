@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from tfops.audit import Event
 from tfops.changes import Plan, parse_plan
 from tfops.deployment import Result
 from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
 from tfops.gate import Decision, decide, stops
+from tfops.steps import audit as audit_log
 from tfops.steps.applying import NOBODY, Approvals, apply_plan, check_artifact, expected_of
 from tfops.steps.consenting import approvals_of, consent
 from tfops.steps.hold import Hold
@@ -176,6 +178,9 @@ def _apply(
     session, given = stack.session, stack.options.given
     assert stack.planned is not None  # noqa: S101
     check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
+    for override, people in approvals.overrides.items():
+        details = {"part": override, "plan_id": artifact.id, "approved_by": ", ".join(people)}
+        audit_log.record(session, Event.OVERRIDE_GATE, stack.id, reason="approved in so many words", details=details)
     applied = apply_plan(
         session,
         work,

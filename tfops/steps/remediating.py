@@ -16,6 +16,7 @@ from tfops.steps.outcome import Options, Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned
 from tfops.steps.scan_line import Remediation, StackDrift
 from tfops.steps.scanning import Base, Scanned, Target
+from tfops.steps.trusting import gate_for
 
 _ABSORBED = frozenset({Tag.ABSORBED_BY_CODE, Tag.PARTLY_ABSORBED})
 
@@ -24,7 +25,7 @@ def bring_back(session: Session, target: Target, line: StackDrift, scanned: Scan
     """The line of a stack that was brought back, if there is anything to, the rules allow it and the gate is open."""
     if scanned.base is None or line.planned is None:
         return line
-    ruling = _rule_on(scanned, line.planned, rules, line.suppressed)
+    ruling = _rule_on(session, scanned, line.planned, rules, line.suppressed)
     if ruling.refused:
         done = Remediation(outcome="refused", reasons=ruling.refused)
         news = (_event(line, Kind.REMEDIATION_REFUSED, done),) if line.events else ()
@@ -81,7 +82,9 @@ class _Ruling:
     waiting: tuple[str, ...] = ()
 
 
-def _rule_on(scanned: Scanned, planned: Planned, rules: DriftRules, suppressed: Mapping[str, str]) -> _Ruling:
+def _rule_on(
+    session: Session, scanned: Scanned, planned: Planned, rules: DriftRules, suppressed: Mapping[str, str]
+) -> _Ruling:
     """The rules of `drift {}` and, beside them, the gate: neither replaces the other."""
     assert scanned.base is not None  # noqa: S101
     tags = {tag.value for tag in (*scanned.applied.tags, *scanned.drift.tags) if tag not in UNDEPLOYED}
@@ -94,8 +97,10 @@ def _rule_on(scanned: Scanned, planned: Planned, rules: DriftRules, suppressed: 
         if address in touched
     )
     refused += tuple(_of_the_head(scanned, touched))
-    stack = scanned.base.surveyed.stack
-    return _Ruling(refused=refused, waiting=decide(environment=stack.environment, approval=stack.approval).reasons)
+    surveyed = scanned.base.surveyed
+    gate = gate_for(session, surveyed)
+    decision = decide(environment=surveyed.stack.environment, gate=gate, plan=planned.plan, now=now())
+    return _Ruling(refused=refused, waiting=decision.reasons)
 
 
 def _of_the_head(scanned: Scanned, touched: set[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from tfops.fingerprint import Fingerprint
 from tfops.gate import decide
 from tfops.steps.errored import refuse_errored
 from tfops.steps.inputs_archive import archive
-from tfops.steps.opening import Session
+from tfops.steps.opening import Session, now
 from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select

@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 
+from tfops.config_gate import Gate
 from tfops.config_trust import Approver
 from tfops.steps.opening import Session
 from tfops.steps.trusting import Proposal, accept, proposal
-from tfops.trust import Trust
+from tfops.trust import Trust, gate_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """The record, what its environments ask for (None: nothing passes by itself), its people and its runners."""
+    """The record, the gate of each environment, its people and its runners."""
 
     trust: Trust | None
-    gates: tuple[tuple[str, int | None], ...]
+    gates: tuple[tuple[str, Gate], ...]
     approvers: tuple[Approver, ...]
     runners: tuple[str, ...]
     waiting: Proposal | None
@@ -24,7 +25,7 @@ def in_force(session: Session) -> InForce:
     environments = session.rules.config.environments
     return InForce(
         trust=session.trust,
-        gates=tuple((one.name, one.approval.count if one.approval else None) for one in environments),
+        gates=tuple((one.name, gate_in(one)) for one in environments),
         approvers=session.approvers,
         runners=tuple(sorted(session.keys)),
         waiting=proposal(session),
