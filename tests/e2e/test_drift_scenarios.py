@@ -551,7 +551,7 @@ def test_who_acknowledges_says_why_and_until_when(world: World) -> None:
     found = world.drift(expect=2)
     assert found["incidents"][0]["acknowledged_until"].startswith(LATER)
     last = world.sandbox.json("audit", "list").json["entries"][-1]
-    assert (last["event"], last["reason"]) == ("acknowledge", "until the release")
+    assert (last["event"], last["reason"]) == ("acknowledge-drift", "until the release")
 
 
 SMALL = 'resource "fakecloud_server" "a" {{\n  name = "{name}"\n  size = 1\n}}\n'

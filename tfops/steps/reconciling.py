@@ -179,8 +179,10 @@ def _apply(
     assert stack.planned is not None  # noqa: S101
     check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
     for override, people in approvals.overrides.items():
-        details = {"part": override, "plan_id": artifact.id, "approved_by": ", ".join(people)}
-        audit_log.record(session, Event.OVERRIDE_GATE, stack.id, reason="approved in so many words", details=details)
+        who = ", ".join(people)
+        details = {"part": override, "plan_id": artifact.id, "approved_by": who}
+        reason = f"{who} let it pass by {override}"
+        audit_log.record(session, Event.OVERRIDE_GATE, stack.id, reason=reason, details=details)
     applied = apply_plan(
         session,
         work,
