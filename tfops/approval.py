@@ -31,6 +31,8 @@ class Override(StrEnum):
 
     PROTECT = "protect"
     FREEZE = "freeze"
+    POLICY = "policy"
+    DRIFT = "drift"
 
 
 class ApprovalPredicate(Document, frozen=True, kw_only=True):

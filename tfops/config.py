@@ -11,7 +11,8 @@ from graphlib import CycleError, TopologicalSorter
 
 from tfops import checks, schema
 from tfops.config_drift import Notification, drift_rules, notifications
-from tfops.config_gate import Approval, Protect, approval, freezes, protect
+from tfops.config_forge import ForgeSettings, forge
+from tfops.config_gate import Approval, Evidence, Protect, approval, freezes, protect
 from tfops.config_store import Store, store
 from tfops.config_trust import Approver, Runner, trust
 from tfops.drift_rules import DriftRules
@@ -104,9 +105,10 @@ class Config:
     moved: tuple[Moved, ...]
     notifications: tuple[Notification, ...] = ()
     approvers: tuple[Approver, ...] = ()
+    forge: ForgeSettings | None = None
 
 
-_BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify")
+_BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify", "forge")
 _ENVIRONMENT_KEYS = (
     "branch",
     "roots",
@@ -144,8 +146,10 @@ def parse_config(text: str, path: str = "tfops.hcl") -> Config:
         moved=_moved(top),
         notifications=notifications(top),
         approvers=approvers,
+        forge=forge(top),
     )
     _check_references(config, top)
+    _check_forge(config, top)
     faults.raise_if_any()
     return config
 
@@ -294,6 +298,17 @@ def _check_references(config: Config, top: Section) -> None:
                 _refuse_reference(section, "" if id_ == own else "after", name, names)
     _check_cycles("environment", environments, top)
     _check_cycles("stack", stacks, top)
+
+
+def _check_forge(config: Config, top: Section) -> None:
+    """Whether there is a forge where an environment counts what is said on one."""
+    if config.forge is not None or any(block.type == "forge" for block in top.body.blocks):
+        return
+    for section, name, _ in _ordered("environment", {one.name: () for one in config.environments}, top):
+        asked = next(one.approval for one in config.environments if one.name == name)
+        if asked is not None and Evidence.FORGE in asked.sources:
+            hint = 'write forge "github" {}, or gitlab, bitbucket, azure, gitea'
+            section.refuse("missing_key", "counts approvals of a forge, and no forge block says which", hint)
 
 
 def _ordered(

@@ -1,23 +1,68 @@
 """The gates of an environment in tfops.hcl: approval, protect and freeze."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
+from enum import StrEnum
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from tfops import checks
 from tfops.freezes import DAYS, Freeze, Span, Weekly
-from tfops.schema import Field, Section
+from tfops.schema import Field, Section, suggestion
 
 Value = TypeVar("Value")
 
 
+class Evidence(StrEnum):
+    """What an approval may rest on: a signature over a plan, or a review on the forge."""
+
+    SIGNED = "signed"
+    FORGE = "forge"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """How many people must approve a plan; none for 0."""
+    """How many people must approve a plan (none for 0), and which of their approvals count.
+
+    With `codeowners` each changed file needs one of its owners among them. Without `max_age_seconds` an approval
+    counts for as long as it says itself.
+    """
 
     count: int
+    sources: tuple[Evidence, ...] = (Evidence.SIGNED,)
+    codeowners: bool = False
+    max_age_seconds: float | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it asks beside the number, for people."""
+        return (
+            *((f"counts what is {' or '.join(self.sources)}",) if self.sources != (Evidence.SIGNED,) else ()),
+            *(("asks code owners",) if self.codeowners else ()),
+            *((f"takes none older than {self.max_age_seconds / 3600:g} h",) if self.max_age_seconds else ()),
+        )
+
+
+def strictest(gates: Iterable[Approval | None]) -> Approval | None:
+    """The strictest of several gates: None, nothing automatic, is stricter than any number; without any it is 0.
+
+    Evidence counts if all of those that ask for anybody take it.
+    """
+    found = list(gates)
+    given = [gate for gate in found if gate is not None]
+    if len(given) < len(found):
+        return None
+    asking = [gate for gate in given if gate.count or gate.codeowners] or given
+    ages = [gate.max_age_seconds for gate in given if gate.max_age_seconds is not None]
+    return Approval(
+        count=max((gate.count for gate in given), default=0),
+        sources=tuple(kind for kind in Evidence if all(kind in gate.sources for gate in asking))
+        if asking
+        else (Evidence.SIGNED,),
+        codeowners=any(gate.codeowners for gate in given),
+        max_age_seconds=min(ages, default=None),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +107,8 @@ class Gate:
     @property
     def is_open(self) -> bool:
         """Whether everything passes."""
-        return self == Gate(approval=Approval(count=0))
+        ask = self.approval
+        return bool(ask and not ask.count and not ask.codeowners and not self.protects and not self.freezes)
 
 
 def approval(environment: Section) -> Approval | None:
@@ -70,8 +116,23 @@ def approval(environment: Section) -> Approval | None:
     section = environment.one("approval")
     if section is None:
         return None
-    section.check_names(attributes=("count",), later=("from", "codeowners"))
-    return Approval(count=section.require("count", checks.whole_number, 0))
+    section.check_names(attributes=("count", "from", "codeowners", "max_age"))
+    return Approval(
+        count=section.require("count", checks.whole_number, 0),
+        sources=tuple(dict.fromkeys(section.get("from", _sources, (Evidence.SIGNED,)))),
+        codeowners=section.get("codeowners", checks.boolean, False),
+        max_age_seconds=section.get("max_age", checks.duration_seconds, None),
+    )
+
+
+def _sources(found: Field) -> tuple[Evidence, ...] | None:
+    given = checks.many(checks.text)(found)
+    unknown = [word for word in given or () if word not in [*Evidence]]
+    for word in unknown:
+        found.refuse("invalid_value", f'cannot be "{word}"', suggestion(word, [*Evidence]))
+    if given == ():
+        found.refuse("invalid_value", "is empty, so nobody could approve anything", 'write from = ["signed"]')
+    return None if unknown or not given else tuple(Evidence(word) for word in given)
 
 
 def protect(environment: Section) -> Protect | None:

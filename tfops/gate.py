@@ -1,8 +1,9 @@
 """May this plan be applied now? One pure decision that gives all its reasons at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from tfops.approval import Override, Tally
 from tfops.changes import Plan
@@ -52,15 +53,28 @@ class Decision:
     overrides: tuple[Override, ...] = ()
 
 
-def decide(*, environment: str, gate: Gate, plan: Plan, now: datetime, consent: Consent | None = None) -> Decision:
+Findings = Mapping[Override, Sequence[Violation]]
+"""What was found elsewhere that speaks against a plan, by the part of the gate that holds it up."""
+
+
+def decide(
+    *,
+    environment: str,
+    gate: Gate,
+    plan: Plan,
+    now: datetime,
+    consent: Consent | None = None,
+    findings: Findings = MappingProxyType({}),
+) -> Decision:
     """The decision for a plan of a stack of `environment`.
 
     No `approval` block means never automatically (DESIGN.md §4); a count above zero waits for that many people. What
-    is protected or frozen waits until as many, and one at least, let just that pass in so many words.
+    is protected or frozen, and what policies and drift speak against, waits until as many, and one at least, let just
+    that pass in so many words.
     """
     reasons = [*_approval_reasons(environment, gate, consent)]
     overrides = []
-    for override, found in ((Override.PROTECT, _protected(gate, plan)), (Override.FREEZE, _frozen(gate, now))):
+    for override, found in _violations(gate, plan, now, findings).items():
         left = [one.words for one in found if not _is_overridden(override, one, consent)]
         if left:
             reasons += [*left, f"to let it pass all the same: tfops approve PLAN --override {override.value}"]
@@ -69,9 +83,14 @@ def decide(*, environment: str, gate: Gate, plan: Plan, now: datetime, consent: 
     return Decision(allowed=not reasons, reasons=tuple(reasons), overrides=tuple(overrides))
 
 
-def stops(gate: Gate, plan: Plan, now: datetime) -> bool:
+def stops(gate: Gate, plan: Plan, now: datetime, findings: Findings = MappingProxyType({})) -> bool:
     """Whether anything but an open door stands before the plan: then it matters what people said."""
-    return bool(gate.wanted or _protected(gate, plan) or _frozen(gate, now))
+    asks = gate.approval is not None and (gate.approval.count or gate.approval.codeowners)
+    return bool(asks or any(_violations(gate, plan, now, findings).values()))
+
+
+def _violations(gate: Gate, plan: Plan, now: datetime, findings: Findings) -> Findings:
+    return {Override.PROTECT: _protected(gate, plan), Override.FREEZE: _frozen(gate, now), **findings}
 
 
 def _approval_reasons(environment: str, gate: Gate, consent: Consent | None) -> Iterable[str]:

@@ -13,7 +13,7 @@ import msgspec
 
 from tfops.attestation import STATEMENT_TYPE, Builder, Digest, Document, Moment, Source, Subject, decode
 from tfops.config import Config, Environment
-from tfops.config_gate import Approval, Gate, Protect
+from tfops.config_gate import Approval, Gate, Protect, strictest
 from tfops.config_trust import Approver, Runner
 from tfops.dsse import Verified
 from tfops.stacks import Stack
@@ -103,14 +103,6 @@ class Rules:
     files: Mapping[str, str]
 
 
-def strictest(gates: Iterable[Approval | None]) -> Approval | None:
-    """The strictest of several gates: None, nothing automatic, is stricter than any number; without any it is 0."""
-    found = list(gates)
-    if None in found:
-        return None
-    return Approval(count=max((gate.count for gate in found if gate is not None), default=0))
-
-
 def gate_of(environment: str, asked: Gate, former: Iterable[str], rules: Config) -> Gate:
     """What an apply of a stack of `environment` must pass: the strictest of what bears on it.
 
@@ -174,7 +166,11 @@ def rules_change(old: Rules, new: Rules) -> RulesChange:
     nobody. Where an environment is never applied by itself, one person must agree.
     """
     every = strictest(one.approval for one in old.config.environments)
-    changes = [*_environment_changes(old.config, new.config, every), *_trust_changes(old, new, every)]
+    changes = [
+        *_environment_changes(old.config, new.config, every),
+        *_trust_changes(old, new, every),
+        *_forge_changes(old.config, new.config, every),
+    ]
     wanted = max((1 if gate is None else gate.count for _, gate in changes), default=0)
     return RulesChange(words=tuple(word for word, _ in changes), wanted=wanted)
 
@@ -203,7 +199,7 @@ def _environment_changes(old: Config, new: Config, every: Approval | None) -> It
 
 def _gate_changes(name: str, old: Environment, new: Environment) -> Iterable[_Change]:
     if old.approval != new.approval:
-        yield f"{name} asks for {_people(new.approval)} instead of {_people(old.approval)}", old.approval
+        yield f"{name} asks for {_asks(new.approval)} instead of {_asks(old.approval)}", old.approval
     if old.protect != new.protect:
         weaker = old.protect is not None and not (new.protect or Protect()).is_at_least(old.protect)
         yield f"{name} protects {'less' if weaker else 'more'}", _at_least_one(old.approval) if weaker else _NOBODY
@@ -218,6 +214,10 @@ def _gate_changes(name: str, old: Environment, new: Environment) -> Iterable[_Ch
 def _at_least_one(gate: Approval | None) -> Approval | None:
     # What somebody has to say to get past it once, somebody has to say to be rid of it.
     return gate and Approval(count=max(1, gate.count))
+
+
+def _asks(gate: Approval | None) -> str:
+    return ", ".join((_people(gate), *(gate.words if gate else ())))
 
 
 def _people(gate: Approval | None) -> str:
@@ -243,6 +243,14 @@ def _trust_changes(old: Rules, new: Rules, every: Approval | None) -> Iterable[_
             yield f'runner "{name}" {"changed" if before_runner else "is new"}', every
     for name in runners:
         yield f'runner "{name}" is gone', _NOBODY
+
+
+def _forge_changes(old: Config, new: Config, every: Approval | None) -> Iterable[_Change]:
+    # Whoever says where reviews are read says who approved.
+    before, now = (one.forge and (one.forge.kind, one.forge.url, one.forge.repository) for one in (old, new))
+    if before != now:
+        words = " ".join(part for part in now or ("none",) if part)
+        yield f"the forge is {words}", every
 
 
 def _runners(rules: Rules) -> dict[str, tuple[Runner, str | None]]:

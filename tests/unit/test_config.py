@@ -194,10 +194,10 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines():
             "remove it, or wait for the version that enforces it: a rule that is not enforced would be worse than none",
         ),
         (
-            inside("  approval {\n    count = 1\n    codeowners = true\n  }"),
-            "not_enforced",
-            'tfops.hcl:6: environment "prod": approval: "codeowners" is not enforced',
-            "remove it",
+            inside('  approval {\n    count = 1\n    from = ["forge"]\n  }'),
+            "missing_key",
+            'tfops.hcl:1: environment "prod" counts approvals of a forge, and no forge block says which',
+            'write forge "github" {}',
         ),
         (
             inside('  branch = "x"'),

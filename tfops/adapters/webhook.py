@@ -8,10 +8,11 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from tfops.adapters.http import plain_session, shown
 from tfops.notification import Delivery, Event, body, headers, signing_key
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest, Response, Session
+    from requests import Response, Session
 
 TRIES = 3
 PAUSE_SECONDS = 0.5
@@ -61,27 +62,15 @@ def _pause(answer: _Answer, tries: int) -> float | None:
     return answer.again or PAUSE_SECONDS * tries
 
 
-def shown(url: str) -> str:
-    """The URL as it may be printed: without user, password, query and fragment."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def _session(url: str) -> "Session":
     """Raises ValueError, without the URL in it, where that is none."""
-    import requests
     from requests.auth import HTTPBasicAuth
 
-    class Session(requests.Session):
-        def get_redirect_target(self, resp: "Response") -> None:
-            """No answer leads anywhere else: what is signed goes to the place that was named."""
-
     parts = _parts(url)
-    session = Session()
-    session.headers["user-agent"] = "tfops"
-    # Set in any case: or else requests would send what ~/.netrc says about that host.
+    session = plain_session()
     user = (unquote(parts.username or ""), unquote(parts.password or ""))
-    session.auth = HTTPBasicAuth(*user) if any(user) else _as_it_is
+    if any(user):
+        session.auth = HTTPBasicAuth(*user)
     return session
 
 
@@ -91,10 +80,6 @@ def _parts(url: str) -> SplitResult:
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:  # reading the port checks it
             return parts
     raise ValueError("its url is none: write https://HOST/PATH")
-
-
-def _as_it_is(request: "PreparedRequest") -> "PreparedRequest":
-    return request
 
 
 def _post(session: "Session", url: str, content: bytes, signed: dict[str, str], *, seconds: float) -> _Answer:

@@ -12,6 +12,7 @@ from tfops import (
     __version__,
     checks,
     config_drift,
+    config_forge,
     config_gate,
     config_store,
     config_trust,
@@ -36,6 +37,7 @@ CONFIG_NAME = "tfops.hcl"
 _PARSERS = (
     config_values,
     config_drift,
+    config_forge,
     config_gate,
     config_store,
     config_trust,

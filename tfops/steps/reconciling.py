@@ -3,17 +3,15 @@
 from dataclasses import replace
 
 from tfops.audit import Event
-from tfops.changes import Plan, parse_plan
+from tfops.changes import parse_plan
 from tfops.deployment import Result
 from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
-from tfops.gate import Decision, decide, stops
 from tfops.steps import audit as audit_log
-from tfops.steps.applying import NOBODY, Approvals, apply_plan, check_artifact, expected_of
-from tfops.steps.consenting import approvals_of, consent
+from tfops.steps.applying import Approvals, apply_plan, check_artifact, expected_of
 from tfops.steps.hold import Hold
 from tfops.steps.inputs_archive import unpack
-from tfops.steps.opening import now
+from tfops.steps.judging import judge
 from tfops.steps.orphans import refuse_look_alike
 from tfops.steps.outcome import Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
@@ -68,7 +66,8 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     if stack.head is None and not state.holds_something and not stack.options.as_new:
         refuse_look_alike(session, stack.surveyed, stack.live, stack.planned.plan)
     changes = change_refs(stack.planned.change_set.entries)
-    decision, approvals = _decide(stack, stack.planned.plan, changes, given)
+    judged = judge(stack, stack.planned.plan, changes, given or _waiting_with(stack, changes))
+    decision = judged.decision
     if stack.options.dry_run:
         return stack.result(Outcome.PENDING if decision.allowed else Outcome.WAITING, reasons=decision.reasons)
     if given is not None:
@@ -81,19 +80,7 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
         session.store.note_waiting(stack.id, artifact.id)
         session.say(stack.id, f"waiting: {decision.reasons[0]}")
         return stack.result(Outcome.WAITING, reasons=decision.reasons)
-    return _apply(stack, work, artifact, state, approvals)
-
-
-def _decide(
-    stack: StackRun, plan: Plan, changes: set[tuple[str, str]], waiting: PlanArtifact | None
-) -> tuple[Decision, Approvals]:
-    """The gate's decision about a plan, and whose approvals it rests on."""
-    environment, gate = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed)
-    if not stops(gate, plan, now()):
-        return decide(environment=environment, gate=gate, plan=plan, now=now()), NOBODY
-    found = consent(stack, changes, waiting or _waiting_with(stack, changes), gate)
-    decision = decide(environment=environment, gate=gate, plan=plan, now=now(), consent=found.consent)
-    return decision, approvals_of(found, decision.overrides)
+    return _apply(stack, work, artifact, state, judged.approvals)
 
 
 def _settled(stack: StackRun, work: Workplace) -> Settled:
@@ -220,7 +207,7 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
         return None
     predicate = artifact.statement.predicate
     plan = parse_plan(artifact.files["plan.json"])[1]
-    decision, _ = _decide(stack, plan, change_refs(predicate.change_set), artifact)
+    decision = judge(stack, plan, change_refs(predicate.change_set), artifact).decision
     if decision.allowed:
         return None
     stack.plan_id = plan_id

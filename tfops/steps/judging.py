@@ -1,0 +1,36 @@
+"""The gate's decision about a plan of a stack, with all that bears on it: the rules, people, and what was found."""
+
+from dataclasses import dataclass
+
+from tfops.changes import Plan
+from tfops.gate import Decision, Findings, decide, stops
+from tfops.steps.applying import NOBODY, Approvals
+from tfops.steps.consenting import approvals_of, consent
+from tfops.steps.opening import now
+from tfops.steps.outcome import StackRun
+from tfops.steps.store import PlanArtifact
+from tfops.steps.trusting import gate_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The decision about a plan, and whose approvals it rests on."""
+
+    decision: Decision
+    approvals: Approvals = NOBODY
+
+
+def judge(stack: StackRun, plan: Plan, changes: set[tuple[str, str]], waiting: PlanArtifact | None) -> Judged:
+    """Whether `plan` of the stack, which makes `changes`, may be applied now.
+
+    `waiting` is a stored plan of just these changes, where there is one: what people said about it counts.
+    """
+    environment, gate, moment = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed), now()
+    findings: Findings = {}
+    if not stops(gate, plan, moment, findings):
+        return Judged(decision=decide(environment=environment, gate=gate, plan=plan, now=moment))
+    found = consent(stack, changes, waiting, gate)
+    decision = decide(
+        environment=environment, gate=gate, plan=plan, now=moment, consent=found.consent, findings=findings
+    )
+    return Judged(decision=decision, approvals=approvals_of(found, decision.overrides))
