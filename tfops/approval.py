@@ -4,7 +4,7 @@ A decision is an in-toto statement of our own (reference: DSSE v1, in-toto State
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -127,6 +127,8 @@ class Ballot:
     approvers: frozenset[str]
     barred: tuple[tuple[str, str], ...] = ()
     wanted: int
+    takes_signatures: bool = True
+    """Whether a signed approval counts; a signed rejection always does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +151,18 @@ class Tally:
     """Who could still approve."""
     overridden_by: Mapping[Override, tuple[str, ...]] = field(default_factory=dict)
     """The people among `approved_by` who let it pass by a part of the gate."""
+    notes: tuple[str, ...] = ()
+    """What else bears on it, in words."""
 
     @property
     def is_approved(self) -> bool:
         """Enough people, and nobody against it."""
         return not self.missing and not self.rejected_by
+
+    @property
+    def is_backed(self) -> bool:
+        """Whether anybody is for it, and nobody against it."""
+        return bool(self.approved_by) and not self.rejected_by
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -164,6 +173,7 @@ class Tally:
             *(f"approved by {person}" for person in self.approved_by),
             *((f"{self.missing} more needed, from {who}",) if self.missing else ()),
             *(f"an approval by {one.vote.owner} does not count: {one.reason}" for one in self.uncounted),
+            *self.notes,
         )
 
 
@@ -195,6 +205,23 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
     )
 
 
+def joined(
+    own: Tally, ballot: Ballot, *, approved: Iterable[str], rejected: Iterable[str], notes: Iterable[str]
+) -> Tally:
+    """The tally with the approvals and rejections that people gave elsewhere; whoever rejected anywhere rejects."""
+    against = {*own.rejected_by, *rejected}
+    found = ({*own.approved_by, *approved} & ballot.approvers) - against
+    barred = {person for person, _ in ballot.barred}
+    return replace(
+        own,
+        approved_by=tuple(sorted(found)),
+        rejected_by=tuple(sorted(against)),
+        missing=max(0, ballot.wanted - len(found)),
+        may_still=tuple(sorted(ballot.approvers - barred - found - against)),
+        notes=(*own.notes, *notes),
+    )
+
+
 def _latest(votes: Sequence[Vote]) -> list[Vote]:
     """The last word of each person; of two at the same moment the one that stops."""
     order = {Word.APPROVED: 0, Word.WITHDRAWN: 1, Word.REJECTED: 2}
@@ -215,9 +242,14 @@ def _why_not(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
         return "it is for other changes"
     if vote.owner not in ballot.approvers:
         return f"{vote.owner} may not approve here"
-    if record.decision is Word.APPROVED and (why := dict(ballot.barred).get(vote.owner)) is not None:
-        return f"{vote.owner} {why}: nobody approves their own work"
-    return _time_fault(record, asked.asked_on, now)
+    approval_fault = _approval_fault(ballot, vote.owner) if record.decision is Word.APPROVED else None
+    return approval_fault or _time_fault(record, asked.asked_on, now)
+
+
+def _approval_fault(ballot: Ballot, owner: str) -> str | None:
+    if (why := dict(ballot.barred).get(owner)) is not None:
+        return f"{owner} {why}: nobody approves their own work"
+    return None if ballot.takes_signatures else "this environment counts reviews on the forge only"
 
 
 def _time_fault(record: ApprovalPredicate, asked_on: datetime, now: datetime) -> str | None:

@@ -9,7 +9,7 @@ from tfops.schema import Field, Section
 from tfops.ssh_keys import SshPublicKey, parse_ssh_key
 
 FORGES = ("github", "gitlab", "bitbucket", "azure", "gitea")
-_APPROVER_KEYS = ("ssh_key", "ssh_keys", "emails", "revoked", *FORGES)
+_APPROVER_KEYS = ("ssh_key", "ssh_keys", "emails", "teams", "revoked", *FORGES)
 _EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
@@ -30,6 +30,8 @@ class Approver:
     logins: tuple[tuple[str, str], ...] = ()
     emails: tuple[str, ...] = ()
     is_revoked: bool = False
+    teams: tuple[str, ...] = ()
+    """The teams that a CODEOWNERS file names: `@org/team`."""
 
     @property
     def keys(self) -> tuple[SshPublicKey, ...]:
@@ -69,6 +71,7 @@ def _approver(name: str, section: Section) -> Approver:
         logins=logins,
         emails=section.get("emails", checks.many(_email), ()),
         is_revoked=section.get("revoked", checks.boolean, False),
+        teams=section.get("teams", checks.many(checks.text), ()),
     )
     given = {attribute.name for attribute in section.body.attributes}
     if not given & {"ssh_key", "ssh_keys", *FORGES}:

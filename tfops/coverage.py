@@ -74,6 +74,12 @@ def backers(wanted: Content, approved: Iterable[Approved]) -> frozenset[str]:
     return found.intersection(*(_behind(item, known) for item in (*wanted.changes, *wanted.inputs)))
 
 
+def people_behind(wanted: Content, approved: Iterable[Approved]) -> dict[str, frozenset[str]]:
+    """For each input that differs, the people who approved it as it is."""
+    known = list(approved)
+    return {name: _behind((name, digest), known) for name, digest in wanted.inputs}
+
+
 def touches(content: Content, wanted: Content) -> bool:
     """Whether a plan says anything about what is wanted."""
     return bool(content.changes & wanted.changes or content.inputs & wanted.inputs)

@@ -29,8 +29,9 @@ class Account:
 class Change:
     """A pull or merge request.
 
-    `head` is the full id of its last commit. `contributors` are all who wrote, committed or pushed any of it, as far
-    as the forge knows them. `faults` are reasons for which it must not count, in words ("its policies were bypassed").
+    `head` is the full id of its last commit, `commits` are those of all. `contributors` are all who wrote, committed or
+    pushed any of it, as far as the forge knows them. `faults` are reasons for which it must not count, in words ("its
+    policies were bypassed").
     """
 
     number: int
@@ -42,6 +43,7 @@ class Change:
     is_merged: bool
     merged_on: datetime | None = None
     contributors: tuple[Account, ...] = ()
+    commits: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
 

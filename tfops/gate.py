@@ -28,11 +28,13 @@ class Consent:
     overrides: Mapping[Override, Gap] = field(default_factory=dict)
     """For each part of the gate what of the changes too few people let pass by it."""
     unverified: tuple[str, ...] = ()
+    unowned: tuple[str, ...] = ()
+    """Changed files that none of their owners approved, in words."""
 
     @property
     def is_enough(self) -> bool:
         """Nobody is against it, and approved plans, itself or others, cover all of it."""
-        return not self.tally.rejected_by and bool(self.covered_by) and self.is_covered
+        return not self.tally.rejected_by and self.is_covered and not self.unowned
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -41,6 +43,7 @@ class Consent:
             *self.tally.words,
             *(f"{fault}; it does not count" for fault in self.unverified),
             *(self.gap.words if self.covered_by else ()),
+            *self.unowned,
         )
 
 
@@ -99,10 +102,11 @@ def _approval_reasons(environment: str, gate: Gate, consent: Consent | None) -> 
             f'environment "{environment}" names no approval block, so nothing is applied automatically: '
             "say approval { count = 0 } to apply without one"
         )
-    elif gate.wanted and not (consent and consent.is_enough):
+    elif (gate.wanted or gate.approval.codeowners) and not (consent and consent.is_enough):
         people = "approval" if gate.wanted == 1 else "approvals"
         found = len(consent.tally.approved_by) if consent else 0
-        yield f'environment "{environment}" asks for {gate.wanted} {people}; there are {found}'
+        owners = " and code owners" if gate.approval.codeowners else ""
+        yield f'environment "{environment}" asks for {gate.wanted} {people}{owners}; there are {found}'
         yield from consent.words if consent else ()
 
 

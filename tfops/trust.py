@@ -16,6 +16,7 @@ from tfops.config import Config, Environment
 from tfops.config_gate import Approval, Gate, Protect, strictest
 from tfops.config_trust import Approver, Runner
 from tfops.dsse import Verified
+from tfops.owners import PLACES
 from tfops.stacks import Stack
 
 TRUST_TYPE = "https://tfops.dev/trust/v1"
@@ -142,6 +143,7 @@ def _remaining(person: Approver, now: Approver | None) -> Approver:
         ssh_keys=left,
         logins=tuple(login for login in person.logins if login in now.logins),
         emails=tuple(dict.fromkeys((*person.emails, *now.emails))),
+        teams=tuple(team for team in person.teams if team in now.teams),
     )
 
 
@@ -170,6 +172,7 @@ def rules_change(old: Rules, new: Rules) -> RulesChange:
         *_environment_changes(old.config, new.config, every),
         *_trust_changes(old, new, every),
         *_forge_changes(old.config, new.config, every),
+        *((f"{place} changed", every) for place in PLACES if old.files.get(place) != new.files.get(place)),
     ]
     wanted = max((1 if gate is None else gate.count for _, gate in changes), default=0)
     return RulesChange(words=tuple(word for word, _ in changes), wanted=wanted)

@@ -123,6 +123,11 @@ class Repository:
             return "origin"
         return names[0] if len(names) == 1 else None
 
+    def remote_url(self, branch: str) -> str | None:
+        """The address of the remote that a branch is taken from."""
+        name = self.remote(branch)
+        return None if name is None else str(self._repo.remotes[name].url)
+
     def fetch(self, remote: str, branch: str) -> None:
         """Bring the remote's branch up to date here; raises FailedError `git.fetch` with git's own words."""
         spec = f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}"
@@ -215,6 +220,72 @@ class Repository:
             return [
                 Commit(id=str(one.id), emails=frozenset({_email(one.author), _email(one.committer)})) for one in walker
             ]
+
+    def first_parents(self, tip: str, *, base: str | None, limit: int) -> list[str]:
+        """The commits from `tip` back along first parents, newest first, up to `base` (left out) or `limit` of them.
+
+        Ends where history does: at the first commit, and where a shallow clone was cut off.
+        """
+        found: list[str] = []
+        with self._lock:
+            commit: pygit2.Commit | None = self._repo[tip].peel(pygit2.Commit)
+            while commit is not None and str(commit.id) != base and len(found) < limit:
+                found.append(str(commit.id))
+                parents = commit.parent_ids
+                commit = self._commit(str(parents[0])) if parents else None
+        return found
+
+    def parent(self, commit: str) -> str | None:
+        """The first parent of a commit; None for the first one, and where a shallow clone was cut off."""
+        with self._lock:
+            parents = self._repo[commit].peel(pygit2.Commit).parent_ids
+            return str(parents[0]) if parents and self._commit(str(parents[0])) is not None else None
+
+    def _commit(self, commit: str) -> pygit2.Commit | None:
+        try:
+            return self._repo[commit].peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
+    def tree_id(self, commit: str) -> str:
+        """The id of a commit's tree."""
+        with self._lock:
+            return str(self._repo[commit].peel(pygit2.Commit).tree_id)
+
+    def changed_paths(self, base: str, tip: str) -> frozenset[str]:
+        """The paths that differ between two commits."""
+        with self._lock:
+            diff = self._repo[base].peel(pygit2.Tree).diff_to_tree(self._repo[tip].peel(pygit2.Tree))
+            deltas = list(diff.deltas)
+        return frozenset(str(file.path) for delta in deltas for file in (delta.old_file, delta.new_file))
+
+    def ahead(self, tip: str, base: str) -> int:
+        """How many commits `tip` has that `base` lacks."""
+        with self._lock:
+            return int(self._repo.ahead_behind(tip, base)[0])
+
+    def bring(self, commit: str, *, remote: str | None, refs: Iterable[str]) -> bool:
+        """Make sure that a commit is in this clone: by its id, else by the refs it may be under. False if it is not."""
+        if self.has(commit):
+            return True
+        if remote is None:
+            return False
+        for name in (commit, *refs):
+            with self._fetching:
+                self._run("fetch", "--no-tags", "--quiet", "--end-of-options", remote, name)
+            if self.has(commit):
+                return True
+        return False
+
+    def makes(self, base: str, tip: str, tree: str) -> bool:
+        """Whether merging `tip` into `base` makes exactly `tree`, by libgit2's merge or by Git's own."""
+        try:
+            if self.merge_tree(base, tip) == tree:
+                return True
+        except (KeyError, pygit2.GitError):  # a partial clone: git fetches what is missing
+            pass
+        code, output = self._run("merge-tree", "--write-tree", "--no-messages", "--end-of-options", base, tip)
+        return code == 0 and output.partition("\n")[0] == tree
 
     def merge_tree(self, base: str, tip: str) -> str | None:
         """The tree that merging `tip` into `base` makes; None where they conflict. No branch moves."""

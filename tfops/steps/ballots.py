@@ -8,9 +8,10 @@ from tfops import dsse
 from tfops.adapters.git import git_env
 from tfops.adapters.ssh import SshKey
 from tfops.approval import Ballot, Tally, Vote, decode_vote, question_of, tally
-from tfops.config_gate import Gate
+from tfops.config_gate import Evidence, Gate
 from tfops.errors import VerificationError
 from tfops.steps.opening import Session, now
+from tfops.steps.reviews import ReviewedPlan, with_reviews
 from tfops.steps.store import PlanArtifact
 from tfops.steps.surveyed import Surveyed
 
@@ -24,10 +25,15 @@ class Decided:
     unverified: tuple[str, ...]
 
 
-def decided(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Gate) -> Decided:
-    """How the plan stands now, where `gate` has to be passed."""
+def decided(
+    session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Gate, *, on_forge: ReviewedPlan | None = None
+) -> Decided:
+    """How the plan stands now, where `gate` has to be passed; with what was said of it on the forge, where given."""
     votes, unverified = read_votes(session, session.store.approvals(surveyed.id, artifact.id))
-    counted = tally(ballot(session, surveyed, artifact, gate), votes, now())
+    asked = ballot(session, surveyed, artifact, gate)
+    counted = tally(asked, votes, now())
+    if on_forge is not None:
+        counted = with_reviews(session, asked, gate, on_forge, counted)
     return Decided(artifact=artifact, tally=counted, unverified=tuple(unverified))
 
 
@@ -62,6 +68,7 @@ def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: G
         approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
         barred=tuple(_barred(session, surveyed, artifact)),
         wanted=gate.wanted,
+        takes_signatures=gate.approval is None or Evidence.SIGNED in gate.approval.sources,
     )
 
 
@@ -69,10 +76,10 @@ def _barred(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Ite
     source = artifact.statement.predicate.source
     head = session.store.known_head(surveyed.id, session.keys)
     base = source.base or (head.record.source.commit if head else None)
-    return authors(session, base, source.commit)
+    return barred(session, base, source.commit)
 
 
-def authors(session: Session, base: str | None, tip: str) -> Iterable[tuple[str, str]]:
+def barred(session: Session, base: str | None, tip: str) -> Iterable[tuple[str, str]]:
     """The people who wrote or committed anything between two commits, and what."""
     people = {email: person.name for person in session.approvers for email in person.emails}
     known: dict[str, str] = {}

@@ -6,6 +6,14 @@ from pathlib import Path
 
 from tfops.adapters.lock import Stop
 
+_TOKENS = {
+    "github": ("GITHUB_TOKEN", "GH_TOKEN"),
+    "gitlab": ("GITLAB_TOKEN",),
+    "bitbucket": ("BITBUCKET_TOKEN",),
+    "azure": ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT"),
+    "gitea": ("GITEA_TOKEN", "FORGEJO_TOKEN", "GITHUB_TOKEN"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -33,6 +41,15 @@ class Caller:
         """Where local stores lie unless tfops.hcl says otherwise."""
         base = self.environ.get("XDG_STATE_HOME") or str(self.home / ".local" / "state")
         return Path(base) / "tfops"
+
+    def forge_token(self, kind: str) -> str | None:
+        """The token for a forge: TFOPS_FORGE_TOKEN, a systemd credential, else what the forge's own programs take."""
+        names = ("TFOPS_FORGE_TOKEN", *_TOKENS[kind])
+        own = self.environ.get(names[0])
+        directory = self.environ.get("CREDENTIALS_DIRECTORY")
+        if not own and directory and (file := Path(directory) / "forge-token").is_file():
+            own = file.read_text(encoding="utf-8").strip()
+        return own or next((self.environ[name] for name in names if self.environ.get(name)), None)
 
     @property
     def key_passphrase(self) -> str | None:

@@ -29,6 +29,7 @@ from tfops.config import Config, parse_config
 from tfops.dsse import public_key
 from tfops.errors import ConfigError, Problem
 from tfops.hcl import decode
+from tfops.owners import PLACES
 from tfops.steps.caller import Caller
 from tfops.tree import Tree
 from tfops.trust import Rules
@@ -113,6 +114,14 @@ def configuration_text(tree: Tree, caller: Caller) -> str:
     return decode(tree.read(CONFIG_NAME), CONFIG_NAME)
 
 
+def _code_owners(read: Callable[[str], bytes]) -> dict[str, str]:
+    """The first CODEOWNERS file there is: it is a rule like the keys are."""
+    for place in PLACES:
+        with contextlib.suppress(KeyError, OSError):
+            return {place: decode(read(place), place)}
+    return {}
+
+
 def read_rules(config: Config, text: str, read: Callable[[str], bytes]) -> Rules:
     """The rules of a configuration, with the public keys it names; raises ConfigError with all faults.
 
@@ -137,4 +146,6 @@ def read_rules(config: Config, text: str, read: Callable[[str], bytes]) -> Rules
             )
     if problems:
         raise ConfigError.of(problems)
+    if any(one.approval is not None and one.approval.codeowners for one in config.environments):
+        files |= _code_owners(read)
     return Rules(text=text, config=config, files=files)

@@ -1,6 +1,6 @@
 """Does what people approved cover what this stack would do? Collected from every plan they decided about."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tfops.approval import Override, Tally
@@ -11,11 +11,13 @@ from tfops.deployment import Result
 from tfops.errors import VerificationError
 from tfops.gate import Consent
 from tfops.steps.applying import Approvals
-from tfops.steps.ballots import Decided, decided
+from tfops.steps.ballots import Decided, barred, decided
+from tfops.steps.code_owners import missing_owners
 from tfops.steps.inputs_archive import unpack
 from tfops.steps.outcome import StackRun
 from tfops.steps.planning import change_refs
-from tfops.steps.store import PlanArtifact
+from tfops.steps.reviews import Heard, ReviewedPlan, heard, read_inputs, reviewed_plans, unexplained
+from tfops.steps.store import PlanArtifact, sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +27,19 @@ class Covering:
     decided: Decided
     content: Content
 
+    @property
+    def approved(self) -> Approved:
+        """Its content, and who approved it."""
+        return Approved(content=self.content, people=frozenset(self.decided.tally.approved_by))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consenting:
-    """What people said, and the approved plans that it rests on."""
+    """What people said, the approved plans that it rests on, and who else read what those are made of."""
 
     consent: Consent
     covering: tuple[Covering, ...]
+    read: tuple[Approved, ...] = ()
 
 
 def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None, gate: Gate) -> Consenting:
@@ -39,19 +47,24 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     session = stack.session
     before = _manifest(stack, stack.head.record.fingerprint) if stack.head else None
     wanted = content(changes, before=before, now=stack.fingerprint.manifest)
-    covering = tuple(one for one in _decided_plans(stack, wanted, gate) if touches(one.content, wanted))
-    approved = [Approved(content=one.content, people=frozenset(one.decided.tally.approved_by)) for one in covering]
+    said = heard(stack, gate)
+    plans = tuple(_decided_plans(stack, said, wanted, gate))
+    covering = tuple(one for one in plans if one.decided.tally.is_backed and touches(one.content, wanted))
+    read = tuple(one for one in _read(stack, said, wanted, gate) if one.people)
+    approved = [*(one.approved for one in covering), *read]
     own = decided(session, stack.surveyed, waiting, gate) if waiting is not None else None
     standing = _standing(own.tally if own else _nobody(stack, gate), backers(wanted, approved), gate)
+    notes = (*said.notes, *_notes(plans), *unexplained(stack, gate, said, wanted))
     found = Consent(
-        tally=standing,
+        tally=replace(standing, notes=(*standing.notes, *notes)),
         gap=gap(wanted, approved, max(1, min(gate.wanted, len(standing.approved_by)))),
         covered_by=tuple(one.decided.artifact.id for one in covering),
-        is_covered=gap(wanted, approved, gate.wanted).is_empty,
+        is_covered=gap(wanted, approved, gate.wanted).is_empty and (bool(covering) or not gate.wanted),
+        unowned=missing_owners(session, gate, wanted, approved),
         unverified=own.unverified if own else (),
         overrides={override: _not_overridden(override, wanted, covering, gate) for override in Override},
     )
-    return Consenting(consent=found, covering=covering)
+    return Consenting(consent=found, covering=covering, read=read)
 
 
 def _not_overridden(override: Override, wanted: Content, covering: tuple[Covering, ...], gate: Gate) -> Gap:
@@ -77,9 +90,13 @@ def approvals_of(found: Consenting, overrides: tuple[Override, ...]) -> Approval
     """The approved plans as a deployment names them."""
     return Approvals(
         plans=tuple(one.decided.artifact.id for one in found.covering),
-        people=tuple(sorted({person for one in found.covering for person in one.decided.tally.approved_by})),
+        people=tuple(sorted(_people(found))),
         overrides={override.value: _people_for(found, override) for override in overrides},
     )
+
+
+def _people(found: Consenting) -> set[str]:
+    return {person for one in (*(one.approved for one in found.covering), *found.read) for person in one.people}
 
 
 def _people_for(found: Consenting, override: Override) -> tuple[str, ...]:
@@ -87,21 +104,40 @@ def _people_for(found: Consenting, override: Override) -> tuple[str, ...]:
     return tuple(sorted({person for some in people for person in some}))
 
 
-def _decided_plans(stack: StackRun, wanted: Content, gate: Gate) -> Iterator[Covering]:
-    session = stack.session
-    used = _used(stack)
-    for plan_id in session.store.decided_plans(stack.id):
-        if plan_id in used:
-            continue
-        try:
-            artifact = session.store.plan(stack.id, plan_id, session.keys)
-        except VerificationError:
-            continue  # a plan that does not verify covers nothing; its approvals are shown where it is the one waiting
-        if not _is_for(stack, artifact.statement.predicate):
-            continue
-        found = decided(session, stack.surveyed, artifact, gate)
-        if found.tally.approved_by and not found.tally.rejected_by:
+def _notes(plans: Iterable[Covering]) -> tuple[str, ...]:
+    """What the reviews of a commit have against all of its plans: one that counts for an older plan is no fault."""
+    noted: dict[str, list[set[str]]] = {}
+    for one in plans:
+        commit = one.decided.artifact.statement.predicate.source.commit
+        noted.setdefault(commit, []).append(set(one.decided.tally.notes))
+    return tuple(note for found in noted.values() for note in sorted(set[str].intersection(*found)))
+
+
+def _read(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator[Approved]:
+    for landed in said.landed:
+        if landed.fault is None and landed.change is not None:
+            own = dict(barred(stack.session, landed.base, landed.change.head))
+            yield read_inputs(stack, gate, landed, wanted, own)
+
+
+def _decided_plans(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator[Covering]:
+    """Every plan of the stack that somebody decided about, signed or on the forge, and that is not used up."""
+    session, used = stack.session, _used(stack)
+    reviews = {plan.plan_id: plan for landed in said.landed for plan in reviewed_plans(stack, landed)}
+    for plan_id in sorted({*session.store.decided_plans(stack.id), *reviews} - used):
+        artifact = _artifact(stack, plan_id, reviews.get(plan_id))
+        if artifact is not None and _is_for(stack, artifact.statement.predicate):
+            found = decided(session, stack.surveyed, artifact, gate, on_forge=reviews.get(plan_id))
             yield Covering(decided=found, content=_content(stack, artifact.statement.predicate, wanted))
+
+
+def _artifact(stack: StackRun, plan_id: str, known: ReviewedPlan | None) -> PlanArtifact | None:
+    if known is not None:
+        return known.artifact
+    try:
+        return stack.session.store.plan(stack.id, plan_id, stack.session.keys)
+    except VerificationError:
+        return None  # a plan that does not verify covers nothing; its approvals are shown where it is the one waiting
 
 
 def _is_for(stack: StackRun, plan: PlanPredicate) -> bool:
@@ -124,8 +160,10 @@ def _content(stack: StackRun, plan: PlanPredicate, wanted: Content) -> Content:
 
 
 def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
+    """What a signed fingerprint was made of; None where that is not in the store, or is not that any more."""
     kept = stack.session.store.inputs(stack.id, fingerprint)
-    return unpack(kept)[0] if kept is not None else None
+    manifest = unpack(kept)[0] if kept is not None else None
+    return manifest if manifest is not None and sha256(manifest) == fingerprint else None
 
 
 def _used(stack: StackRun) -> set[str]:

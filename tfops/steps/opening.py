@@ -18,10 +18,13 @@ from tfops.attestation import Builder, TerraformRef
 from tfops.config import Config
 from tfops.config_trust import Approver
 from tfops.errors import ConfigError, FailedError, InterruptedRunError, UsageError
+from tfops.forge import Forge
 from tfops.stacks import Stack
 from tfops.steps.caller import Caller
 from tfops.steps.configuration import configuration_text, default_key_uri, read_configuration, read_rules
+from tfops.steps.forge_access import connected
 from tfops.steps.hold import AnyOf, Hold, Wanted
+from tfops.steps.landings import Landings
 from tfops.steps.place import Place, place_of
 from tfops.steps.store import Store, open_store
 from tfops.steps.trust_records import keys_of, read_trust, rules_of
@@ -123,9 +126,21 @@ class Session:
         rules = self.rules.config
         return still_trusted(rules, self.config) if self.is_followed else rules.approvers
 
+    @cached_property
+    def forge(self) -> Forge | None:
+        """The forge that the rules in force name; None where they name none. Raises ForgeError without a token."""
+        settings = self.rules.config.forge
+        return connected(settings, self.repository, self.revision.branch, self.caller) if settings else None
+
+    @cached_property
+    def landings(self) -> Landings | None:
+        """What landed on this revision, as the forge tells; None where the rules in force name none."""
+        forge, revision = self.forge, self.revision
+        return Landings(self.repository, forge, branch=revision.branch, tip=revision.commit) if forge else None
+
     def forget_rules(self) -> None:
         """The rules in force moved: read them again."""
-        for name in ("trust", "rules", "keys", "approvers"):
+        for name in ("trust", "rules", "keys", "approvers", "forge", "landings"):
             vars(self).pop(name, None)
 
     @cached_property

@@ -30,7 +30,19 @@ APPLIED_FILES = (CLAIM, RESULT, EVENTS)
 RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "stacks", "probe", "store.json", "digest-key"})
 _HEADS = frozenset({Result.APPLIED, Result.CONVERGED, Result.ADOPTED})
 _PARTS_OF_A_STACK = frozenset(
-    {"plans", "inputs", "records", "errored", "set-aside", "drift", "incidents", "lock", "waiting", "unfinished"}
+    {
+        "plans",
+        "inputs",
+        "records",
+        "errored",
+        "set-aside",
+        "drift",
+        "incidents",
+        "lock",
+        "waiting",
+        "unfinished",
+        "reviews",
+    }
 )
 MIN_ID_CHARACTERS = 6
 _LONGEST_NAME = 200
@@ -142,6 +154,15 @@ class Store:
         place = _plan(stack, plan_id)
         for name, data in (*files.items(), (STATEMENT, statement)):
             self._put_once(f"{place}/{name}", data)
+
+    def note_review(self, stack: str, commit: str, plan_id: str) -> None:
+        """Remember that a plan for review was made of that commit (a hint: the plan itself says what it is)."""
+        self.objects.create(f"{_place(stack)}/reviews/{commit}/{plan_id}", b"")
+
+    def review_plans(self, stack: str, commit: str) -> list[str]:
+        """The ids of the plans for review that were made of that commit."""
+        names = self.objects.names(f"{_place(stack)}/reviews/{commit}")
+        return [name for name in names if _PLAN_ID.fullmatch(name)]
 
     def find_plan(self, prefix: str) -> tuple[str, str]:
         """Stack and full id of the only plan whose id begins with `prefix`; raises UsageError otherwise."""

@@ -10,7 +10,7 @@ from tfops.attestation import Source
 from tfops.config_gate import Gate
 from tfops.errors import FailedError, VerificationError
 from tfops.steps import audit as audit_log
-from tfops.steps.ballots import authors, read_votes
+from tfops.steps.ballots import barred, read_votes
 from tfops.steps.opening import Session, now
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trust_records import PLACE, append_trust
@@ -163,7 +163,7 @@ def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ba
     return Ballot(
         question=question,
         approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
-        barred=tuple(authors(session, trust.record.source.commit or None, session.revision.commit)),
+        barred=tuple(barred(session, trust.record.source.commit or None, session.revision.commit)),
         wanted=change.wanted,
     )
 

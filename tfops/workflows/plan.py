@@ -148,6 +148,8 @@ def _planned(
     base = _keep_inputs(session, surveyed, fingerprint, aim)
     artifact = sign_plan(session, surveyed, planned, fingerprint, aim.purpose, base_fingerprint=base)
     session.store.put_plan(surveyed.id, artifact.id, artifact.files, artifact.envelope)
+    if aim.purpose is Purpose.SPECULATIVE:
+        session.store.note_review(surveyed.id, session.revision.commit, artifact.id)
     place = write_artifact(artifact, out / surveyed.id) if out else None
     drift = classify(planned.plan, planned.wires, _context(head, fingerprint, planned))
     return _line(session, surveyed, work, planned, artifact, place, drift)
