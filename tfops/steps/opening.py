@@ -19,6 +19,7 @@ from tfops.config import Config
 from tfops.config_trust import Approver
 from tfops.errors import ConfigError, FailedError, InterruptedRunError, UsageError
 from tfops.forge import Forge
+from tfops.pipelines import built_branch
 from tfops.stacks import Stack
 from tfops.steps.caller import Caller
 from tfops.steps.configuration import configuration_text, default_key_uri, read_configuration, read_rules
@@ -35,22 +36,10 @@ from tfops.versions import parse_constraints
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer, SSlibKey
 
-# Variables by which pipelines name the branch of a detached checkout.
-_CI_BRANCHES = (
-    "GITHUB_REF_NAME",
-    "CI_COMMIT_BRANCH",
-    "BITBUCKET_BRANCH",
-    "BUILD_SOURCEBRANCH",
-    "BUILDKITE_BRANCH",
-    "CIRCLE_BRANCH",
-    "DRONE_BRANCH",
-    "BRANCH_NAME",
-)
-
 
 def branch_of(repository: Repository, caller: Caller, branch: str | None) -> str:
     """The branch to work on: named, else checked out, else the one the pipeline says."""
-    found = branch or repository.current_branch() or _pipeline_branch(caller.environ)
+    found = branch or repository.current_branch() or built_branch(caller.environ)
     if found is None:
         raise UsageError(
             "HEAD is detached, so there is no branch to take",
@@ -58,12 +47,6 @@ def branch_of(repository: Repository, caller: Caller, branch: str | None) -> str
             hint="name it: --branch main",
         )
     return found.removeprefix("refs/heads/")
-
-
-def _pipeline_branch(environ: Mapping[str, str]) -> str | None:
-    if environ.get("GITHUB_REF_TYPE", "branch") != "branch":
-        return None
-    return next((environ[name] for name in _CI_BRANCHES if environ.get(name)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
