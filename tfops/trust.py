@@ -149,10 +149,15 @@ def _remaining(person: Approver, now: Approver | None) -> Approver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesChange:
-    """How two sets of rules differ, in words, and how many people have to approve that."""
+    """How two sets of rules differ, in words, and what approval that takes."""
 
     words: tuple[str, ...]
-    wanted: int
+    approval: Approval
+
+    @property
+    def wanted(self) -> int:
+        """How many people have to approve it."""
+        return self.approval.count
 
     @property
     def is_empty(self) -> bool:
@@ -174,8 +179,8 @@ def rules_change(old: Rules, new: Rules) -> RulesChange:
         *_forge_changes(old.config, new.config, every),
         *((f"{place} changed", every) for place in PLACES if old.files.get(place) != new.files.get(place)),
     ]
-    wanted = max((1 if gate is None else gate.count for _, gate in changes), default=0)
-    return RulesChange(words=tuple(word for word, _ in changes), wanted=wanted)
+    asked = strictest(Approval(count=1) if gate is None else gate for _, gate in changes) or _NOBODY
+    return RulesChange(words=tuple(word for word, _ in changes), approval=asked)
 
 
 def proposal_id(previous: str, rules: Rules) -> str:
@@ -216,7 +221,7 @@ def _gate_changes(name: str, old: Environment, new: Environment) -> Iterable[_Ch
 
 def _at_least_one(gate: Approval | None) -> Approval | None:
     # What somebody has to say to get past it once, somebody has to say to be rid of it.
-    return gate and Approval(count=max(1, gate.count))
+    return gate and replace(gate, count=max(1, gate.count))
 
 
 def _asks(gate: Approval | None) -> str:

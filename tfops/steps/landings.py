@@ -44,10 +44,15 @@ class Landings:
             landed = self._known.get(commits[place]) or self._landed(commits[place])
             self._known[commits[place]] = landed
             yield landed
-            place = commits.index(landed.base) if landed.base in commits[place:] else place + 1
+            place = place + 1 if landed.base is None else self._place(landed.base, commits)
         if len(commits) == MOST_COMMITS:
             fault = f"more than {MOST_COMMITS} commits came since the last deployment: what came first is unknown"
             yield Landed(base=None, tip=commits[-1], fault=fault)
+
+    @staticmethod
+    def _place(base: str, commits: list[str]) -> int:
+        """Where to go on: behind the last commit, where the stretch begins at the deployed one or before it."""
+        return commits.index(base) if base in commits else len(commits)
 
     def _landed(self, tip: str) -> Landed:
         try:

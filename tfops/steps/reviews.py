@@ -1,6 +1,6 @@
 """What reviews on the forge say for a stack: of the plans that were made for review, and of the files that landed."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -142,6 +142,11 @@ def unchanged_since(session: Session, landed: Landed) -> Iterator[str]:
 def path_of(name: str) -> str:
     """The file that an input stands in: settings are lines of the configuration."""
     return CONFIG_NAME if name.startswith("setting ") else name
+
+
+def touches_any(session: Session, landed: Landed, paths: Collection[str]) -> bool:
+    """Whether a stretch changed any of these paths; where its beginning is unknown, it may have."""
+    return landed.base is None or not session.repository.changed_paths(landed.base, landed.tip).isdisjoint(paths)
 
 
 def unexplained(stack: StackRun, gate: Gate, said: Heard, wanted: Content) -> Iterator[str]:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from difflib import unified_diff
 
 from tfops import audit
-from tfops.approval import Ballot, Question, Tally, tally
+from tfops.approval import Ballot, Question, Tally, joined, tally
 from tfops.attestation import Source
-from tfops.config_gate import Gate
+from tfops.config_gate import Approval, Evidence, Gate
 from tfops.errors import FailedError, VerificationError
+from tfops.landing import Landed, Reviewed, backing, reviewed
 from tfops.steps import audit as audit_log
 from tfops.steps.ballots import barred, read_votes
+from tfops.steps.configuration import CONFIG_NAME
 from tfops.steps.opening import Session, now
+from tfops.steps.reviews import electorate, landed_since, notes_of, touches_any
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trust_records import PLACE, append_trust
 from tfops.trust import (
@@ -102,7 +105,7 @@ def follow(session: Session, *, dry_run: bool) -> Proposal | None:
 
 def accept(session: Session, *, reason: str) -> RulesChange:
     """Put the branch's rules in force without asking anybody: whoever holds a runner's key, by hand, and on record."""
-    change = _change(session) if session.trust else RulesChange(words=("there were none",), wanted=0)
+    change = _change(session) if session.trust else RulesChange(words=("there were none",), approval=Approval(count=0))
     if not change.is_empty and not _advance(session, reason=f"accepted by hand: {reason}", approved_by=()):
         raise FailedError("another run moved the rules at the same moment", code="store.conflict", hint="run again")
     return change
@@ -119,10 +122,29 @@ def proposal(session: Session) -> Proposal | None:
     id_ = proposal_id(session.trust.id, session.head_rules)
     ballot = _ballot(session, session.trust, id_, change)
     votes, unverified = read_votes(session, _decisions(session, id_))
-    counted = tally(ballot, votes, now())
+    counted = _with_reviews(session, session.trust, change, ballot, tally(ballot, votes, now()))
     return Proposal(
         id=id_, change=change, diff=_diff(session), ballot=ballot, tally=counted, unverified=tuple(unverified)
     )
+
+
+def _with_reviews(session: Session, trust: Trust, change: RulesChange, ballot: Ballot, signed: Tally) -> Tally:
+    """The tally with those who approved, on the forge, every change since the last rules that touches them."""
+    if Evidence.FORGE not in change.approval.sources:
+        return signed
+    paths = {CONFIG_NAME, *session.rules.files, *session.head_rules.files}
+    found = landed_since(session, trust.record.source.commit or None)
+    touching = [one for one in found.landed if touches_any(session, one, paths)]
+    said = [_reviewed(session, one, change) for one in touching]
+    notes = (note for one, heard in zip(touching, said, strict=True) for note in notes_of(one, heard))
+    rejected = (person for one in said for person in one.rejected_by)
+    return joined(signed, ballot, approved=backing(said), rejected=rejected, notes=(*found.notes, *notes))
+
+
+def _reviewed(session: Session, landed: Landed, change: RulesChange) -> Reviewed:
+    own = dict(barred(session, landed.base, landed.change.head)) if landed.change and not landed.fault else {}
+    whose = electorate(session, own, Gate(approval=change.approval))
+    return reviewed(landed, whose, asked=None, now=now())
 
 
 def put_decision(session: Session, proposal_id: str, vote_id: str, envelope: bytes) -> None:
@@ -137,7 +159,7 @@ def _decisions(session: Session, id_: str) -> Mapping[str, bytes]:
 
 
 def _change(session: Session) -> RulesChange:
-    trust, nothing = session.trust, RulesChange(words=(), wanted=0)
+    trust, nothing = session.trust, RulesChange(words=(), approval=Approval(count=0))
     if trust is None or not session.is_followed:
         return nothing
     then = trust.record.source.commit
@@ -165,6 +187,7 @@ def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ba
         approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
         barred=tuple(barred(session, trust.record.source.commit or None, session.revision.commit)),
         wanted=change.wanted,
+        takes_signatures=Evidence.SIGNED in change.approval.sources,
     )
 
 
