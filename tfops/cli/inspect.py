@@ -8,6 +8,7 @@ from tfops.cli.options import Setting, output_options
 from tfops.cli.output import Result, plain
 from tfops.cli.reading import session_for
 from tfops.errors import Exit, TfopsError
+from tfops.report.neutral import neutral
 from tfops.report.plan_markdown import render_markdown
 from tfops.report.plan_text import render_text
 from tfops.steps.opening import Session
@@ -62,7 +63,16 @@ def _text(found: Inspection, form: str) -> object:
     title = _title(found)
     if form == "markdown":
         return Text(render_markdown(title, found.redacted, notes=() if found.verified else (_belief(found),)))
-    return Text("\n".join([title, _belief(found), "", render_text(found.redacted)]))
+    return Text("\n".join([title, _belief(found), "", render_text(found.redacted), *_gate(found)]))
+
+
+def _gate(found: Inspection) -> list[str]:
+    """How it stands at the gate, below the plan: it is the last thing one reads."""
+    if found.standing is None:
+        return []
+    if not found.standing.reasons:
+        return ["", "gate: nothing stands in the way"]
+    return ["", "gate: it is not applied now", *(f"  - {neutral(reason)}" for reason in found.standing.reasons)]
 
 
 def _title(found: Inspection) -> str:

@@ -245,9 +245,13 @@ class Store:
         """A plan's claim, as it lies there."""
         return self._claims.get(plan_id) or self.objects.get(f"{_plan(stack, plan_id)}/{CLAIM}") or b""
 
+    def is_claimed(self, stack: str, plan_id: str) -> bool:
+        """Whether the plan was used before."""
+        return self.objects.get(f"{_plan(stack, plan_id)}/{CLAIM}") is not None
+
     def refuse_claimed(self, stack: str, plan_id: str) -> None:
         """Raises VerificationError `verify.claimed` where the plan was used before."""
-        if self.objects.get(f"{_plan(stack, plan_id)}/{CLAIM}") is not None:
+        if self.is_claimed(stack, plan_id):
             raise _claimed(stack, plan_id)
 
     def begin_apply(self, stack: str, unfinished: Unfinished) -> None:

@@ -13,11 +13,13 @@ from tfops.attestation import PLAN_TYPE, Check, PlanStatement, decode
 from tfops.changes import plan_of, summarize
 from tfops.dangers import Danger, dangers_of
 from tfops.documents import read_document
-from tfops.errors import Exit, VerificationError
+from tfops.errors import Exit, TfopsError, VerificationError
 from tfops.redaction import redact
 from tfops.steps.artifact import all_checks, files_of
 from tfops.steps.opening import Session
-from tfops.steps.store import STATEMENT
+from tfops.steps.standing import Standing, standing
+from tfops.steps.store import RESULT, STATEMENT, PlanArtifact
+from tfops.steps.survey import survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Inspection:
     summary: Mapping[str, int]
     dangers: tuple[Danger, ...]
     checks: tuple[Check, ...]
+    standing: Standing | None = None
+    """How it stands at the gate now; None for what is only a copy, or was applied."""
 
     @property
     def verified(self) -> bool:
@@ -63,7 +67,8 @@ def _inspection(
 ) -> Inspection:
     redacted = redact(content)
     plan = plan_of(redacted)
-    checks = all_checks(files, session.keys, where=where)[0] if session and files else []
+    checks, artifact = all_checks(files, session.keys, where=where) if session and files else ([], None)
+    is_whole = session is not None and artifact is not None and all(check.ok for check in checks)
     plan_id, statement = _claims(files)
     return Inspection(
         where=where,
@@ -73,7 +78,16 @@ def _inspection(
         summary=summarize(plan).as_json(),
         dangers=dangers_of(plan),
         checks=tuple(checks),
+        standing=_standing(session, artifact) if is_whole and session and artifact and RESULT not in files else None,
     )
+
+
+def _standing(session: Session, artifact: PlanArtifact) -> Standing | None:
+    """Nothing where the branch cannot be surveyed: the plan itself can be read all the same."""
+    try:
+        return standing(session, survey(session), artifact)
+    except TfopsError:
+        return None
 
 
 def _claims(files: Mapping[str, bytes]) -> tuple[str | None, PlanStatement | None]:
@@ -88,6 +102,12 @@ def _claims(files: Mapping[str, bytes]) -> tuple[str | None, PlanStatement | Non
     return dsse.Verified(payload=payload, signer="").id, statement
 
 
+def _gate(found: Standing | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    return {"allowed": found.decision.allowed and not found.faults, "reasons": list(found.reasons)}
+
+
 def as_json(inspection: Inspection) -> dict[str, object]:
     """The artifact as a document for programs."""
     statement = inspection.statement
@@ -98,5 +118,6 @@ def as_json(inspection: Inspection) -> dict[str, object]:
         "plan_id": inspection.plan_id,
         "statement": json.loads(msgspec.json.encode(statement.predicate)) if statement else None,
         "summary": dict(inspection.summary),
+        "gate": _gate(inspection.standing),
         "plan": dict(inspection.redacted),
     }

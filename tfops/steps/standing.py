@@ -1,0 +1,130 @@
+"""How a stored plan stands at the gate, for who looks at it: nothing is planned again, nothing is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tfops.approval import Override, Tally
+from tfops.attestation import Purpose, binding_checks
+from tfops.changes import Plan, parse_plan
+from tfops.config_gate import Evidence, Gate
+from tfops.coverage import Gap
+from tfops.forge import Change, ForgeError
+from tfops.gate import Consent, Decision, decide
+from tfops.landing import Landed
+from tfops.steps.applying import expected_of
+from tfops.steps.ballots import decided
+from tfops.steps.judging import judge
+from tfops.steps.opening import Session, now
+from tfops.steps.outcome import Options, StackRun
+from tfops.steps.planning import change_refs
+from tfops.steps.reviews import ReviewedPlan
+from tfops.steps.store import PlanArtifact
+from tfops.steps.survey import fingerprint_of
+from tfops.steps.surveyed import Surveyed, snapshot
+from tfops.steps.trusting import gate_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The gate's decision about a plan, what people said of it, and what else keeps it from being applied now."""
+
+    decision: Decision
+    tally: Tally | None = None
+    faults: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Everything that stands in the way."""
+        return (*self.faults, *self.decision.reasons)
+
+
+def standing(session: Session, live: Mapping[str, Surveyed], artifact: PlanArtifact) -> Standing:
+    """How a plan of the session's branch stands now. One for review is judged as if it were merged as it is."""
+    plan = artifact.statement.predicate
+    surveyed = live.get(plan.stack)
+    if surveyed is None:
+        gone = f"{session.revision} has no stack {plan.stack}"
+        return Standing(decision=Decision(allowed=False), faults=(gone,))
+    if plan.purpose is Purpose.SPECULATIVE:
+        return of_review(session, surveyed, artifact, change=None)
+    return _of_waiting(session, live, surveyed, artifact)
+
+
+def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, change: Change | None) -> Standing:
+    """How a plan for review would pass the gate if it were merged; `change` is the open one on the forge, if known."""
+    gate = gate_for(session, surveyed)
+    reviewed, fault = _open_reviews(session, gate, artifact, change)
+    tally = decided(session, surveyed, artifact, gate, on_forge=reviewed).tally
+    decision = decide(
+        environment=surveyed.stack.environment,
+        gate=gate,
+        plan=_plan(artifact),
+        now=now(),
+        consent=_as_if_merged(tally, gate, artifact),
+    )
+    return Standing(decision=decision, tally=tally, faults=(fault,) if fault else ())
+
+
+def _open_reviews(
+    session: Session, gate: Gate, artifact: PlanArtifact, change: Change | None
+) -> tuple[ReviewedPlan | None, str | None]:
+    if gate.approval is None or Evidence.FORGE not in gate.approval.sources:
+        return None, None
+    source = artifact.statement.predicate.source
+    try:
+        forge = session.forge
+        found = change or (forge.proposed(source.commit, source.branch) if forge else None)
+        if forge is None or found is None:
+            return None, None
+        landed = Landed(base=source.base, tip=source.commit, change=found, reviews=forge.reviews(found))
+    except ForgeError as error:
+        return None, f"reviews on the forge are unknown: {error}"
+    return ReviewedPlan(plan_id=artifact.id, artifact=artifact, landed=landed), None
+
+
+def _as_if_merged(tally: Tally, gate: Gate, artifact: PlanArtifact) -> Consent:
+    needed = max(1, gate.wanted)
+    addresses = tuple(sorted({ref.address for ref in artifact.statement.predicate.change_set}))
+    return Consent(
+        tally=tally,
+        gap=Gap(),
+        covered_by=(artifact.id,),
+        is_covered=not tally.missing,
+        overrides={
+            override: Gap(changes=() if len(tally.overridden_by.get(override, ())) >= needed else addresses)
+            for override in Override
+        },
+    )
+
+
+def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Surveyed, artifact: PlanArtifact) -> Standing:
+    plan = artifact.statement.predicate
+    stack = StackRun(
+        session=session,
+        surveyed=surveyed,
+        live=live,
+        options=Options(dry_run=True),
+        fingerprint=fingerprint_of(session, surveyed),
+        head=session.store.head(surveyed.id, session.keys),
+        started_on=now(),
+        purpose=plan.purpose,
+    )
+    judged = judge(stack, _plan(artifact), change_refs(plan.change_set), artifact)
+    return Standing(decision=judged.decision, faults=_not_bound(stack, artifact))
+
+
+def _not_bound(stack: StackRun, artifact: PlanArtifact) -> tuple[str, ...]:
+    """Why the plan does not fit any more, as far as that shows without starting Terraform."""
+    state = snapshot(stack.surveyed)
+    if state is None:
+        return ()
+    predicate = artifact.statement.predicate
+    expected = expected_of(stack.session, stack.surveyed, stack.fingerprint, state)
+    checks = binding_checks(predicate, expected, predicate.purpose)
+    used = stack.session.store.is_claimed(stack.id, artifact.id)
+    found = tuple(f"{check.name}: {check.detail}" for check in checks if not check.ok)
+    return ("it was used already", *found) if used else found
+
+
+def _plan(artifact: PlanArtifact) -> Plan:
+    return parse_plan(artifact.files["plan.json"])[1]
