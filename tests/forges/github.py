@@ -10,12 +10,31 @@ from tests.forges.world import Comment, FakeForge, Person, PostedStatus, Proposa
 
 STATES = {"approved": "APPROVED", "rejected": "CHANGES_REQUESTED", "commented": "COMMENTED"}
 OPINIONS = {"APPROVE": "approved", "REQUEST_CHANGES": "rejected", "COMMENT": "commented"}
+_PERSON = {
+    "bio": None, "blog": None, "company": None, "email": None, "location": None, "name": None, "hireable": None,
+    "followers": 0, "following": 0, "public_gists": 0, "public_repos": 0, "user_view_type": "public",
+    "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+_REPOSITORY = {
+    "description": None, "homepage": None, "language": None, "mirror_url": None, "license": None, "archived": False,
+    "disabled": False, "has_downloads": True, "has_issues": True, "has_projects": False, "has_wiki": False,
+    "has_pages": False, "has_discussions": False, "forks": 0, "forks_count": 0, "open_issues": 0,
+    "open_issues_count": 0, "size": 1, "stargazers_count": 0, "watchers": 0, "watchers_count": 0, "network_count": 0,
+    "subscribers_count": 0, "pushed_at": "2026-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+}  # fmt: skip
 LONGEST_COMMENT = 65_536
 MOST_COMMITS = 250
 _USER_LINKS = (
     "events_url", "followers_url", "following_url", "gists_url", "organizations_url", "received_events_url",
     "repos_url", "starred_url", "subscriptions_url",
 )  # fmt: skip
+_REPOSITORY_LINKS = """
+    archive assignees blobs branches collaborators comments commits compare contents contributors deployments
+    downloads events forks git_commits git_refs git_tags hooks issue_comment issue_events issues keys labels
+    languages merges milestones notifications pulls releases stargazers statuses subscribers subscription tags
+    teams trees
+"""
 _PULL_LINKS = ("comments", "commits", "html", "issue", "review_comment", "review_comments", "self", "statuses")
 
 
@@ -41,12 +60,7 @@ class GitHub(FakeForge):
     def whoami(self, request: Request) -> Any:
         if self.me.is_bot:  # GITHUB_TOKEN, or an App: GET /user is for people
             raise Refusal(403, "Resource not accessible by integration")
-        return self._user(self.me) | {
-            "avatar_url": "", "created_at": _time(self.proposals[1].at) if self.proposals else "2026-01-01T00:00:00Z",
-            "updated_at": "2026-01-01T00:00:00Z", "bio": None, "blog": None, "company": None, "email": None,
-            "followers": 0, "following": 0, "hireable": None, "location": None, "name": None, "public_gists": 0,
-            "public_repos": 0,
-        }  # fmt: skip
+        return self._user(self.me) | _PERSON
 
     @route("POST", "/graphql")
     def graphql(self, request: Request) -> Any:
@@ -58,7 +72,9 @@ class GitHub(FakeForge):
     def permission(self, request: Request, owner: str, name: str, login: str) -> Any:
         person = self.people[login.removesuffix("[bot]")]
         word = "write" if person.may_write else "read"
-        return {"permission": word, "role_name": word, "user": self._user(person)}
+        may = {name: name == "pull" or person.may_write for name in ("pull", "triage", "push")}
+        user = self._user(person) | {"role_name": word, "permissions": may | {"maintain": False, "admin": False}}
+        return {"permission": word, "role_name": word, "user": user}
 
     # Changes
 
@@ -163,6 +179,7 @@ class GitHub(FakeForge):
             201, self._status(self.post(commit, asked.get("context", "default"), asked["state"], description, url))
         )
 
+    @route("GET", "/v3/repos/{owner}/{name}/statuses/{commit}")
     @route("GET", "/v3/repos/{owner}/{name}/commits/{commit}/statuses")
     def list_statuses(self, request: Request, owner: str, name: str, commit: str) -> Answer:
         found = [status for status in self.posted if status.commit == commit]
@@ -194,9 +211,12 @@ class GitHub(FakeForge):
 
     def _repository(self) -> dict[str, Any]:
         owner, _, name = self.repository.partition("/")
-        return {
+        page = f"{self.url}/{self.repository}"
+        links = {f"{link}_url": f"{self.here}/{link}" for link in _REPOSITORY_LINKS.split()}
+        return links | _REPOSITORY | {
             "id": 1, "node_id": "R_1", "name": name, "full_name": self.repository, "private": True,
-            "owner": {"login": owner, "id": 1, "type": "Organization", "url": f"{self.api}/users/{owner}"},
+            "owner": self._user(Person(id=1, login=owner)), "clone_url": f"{page}.git", "git_url": f"{page}.git",
+            "ssh_url": f"{page}.git", "svn_url": page,
             "html_url": f"{self.url}/{self.repository}", "url": self.here, "default_branch": "main", "fork": False,
         }  # fmt: skip
 

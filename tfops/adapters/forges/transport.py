@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import msgspec
 
@@ -154,8 +154,7 @@ class Transport:
 
     def _pause(self, method: str, reply: Reply, number: int) -> float | None:
         """How long to wait before the same request is sent again; None: it is not."""
-        limited = reply.status == 429 or (reply.status == 403 and reply.headers.get("x-ratelimit-remaining") == "0")
-        limited = limited or (reply.status == 403 and "retry-after" in reply.headers)
+        limited = _is_limited(reply)
         if number == TRIES or not (limited or (reply.status in _BUSY and method in _REPEATABLE)):
             return None
         pause = _asked_pause(reply) if limited else None
@@ -191,6 +190,14 @@ def refusal(reply: Reply) -> ForgeError:
     """What an answer that is no success means."""
     request_id = next((reply.headers[name] for name in _REQUEST_IDS if name in reply.headers), None)
     where = f"{reply.where} answered {reply.status}{f' (request {request_id})' if request_id else ''}"
+    if _is_limited(reply):
+        return ForgeError(f"{where}: too many requests", code="forge.rate_limited", hint="run again later")
+    if 300 <= reply.status < 400:
+        return ForgeError(
+            f"{where}: it points elsewhere, and nothing was sent there",
+            code="forge.moved",
+            hint="if the repository has another name now, write it: forge { repository = … }; else check url",
+        )
     if reply.status in (401, 403):
         wanted = reply.headers.get("x-accepted-github-permissions")
         return ForgeError(
@@ -198,8 +205,6 @@ def refusal(reply: Reply) -> ForgeError:
             code="forge.denied",
             hint=f"it needs {wanted}" if wanted else "docs/forges.md says which permissions the token needs",
         )
-    if reply.status == 429:
-        return ForgeError(f"{where}: too many requests", code="forge.rate_limited", hint="run again later")
     if reply.status == 404:
         return ForgeError(
             f"{where}: it is not there, or the token may not see it",
@@ -218,6 +223,12 @@ def next_link(reply: Reply, page: object) -> str | None:
     return None if found is None else urljoin(reply.where, found)
 
 
+def _is_limited(reply: Reply) -> bool:
+    """Whether the forge wants fewer requests; GitHub says so with 403, too."""
+    spent = reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers
+    return reply.status == 429 or (reply.status == 403 and spent)
+
+
 def _asked_pause(reply: Reply) -> float | None:
     """The seconds that the forge asks to wait; None where it does not say."""
     after = reply.headers.get("retry-after", "")
@@ -227,6 +238,13 @@ def _asked_pause(reply: Reply) -> float | None:
     return max(0.0, float(reset) - time.time()) if reset.isdecimal() else None
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+def _origin(url: str) -> str:
+    """Scheme, host and port. Read by what sends the request: two readings of one address could name two hosts."""
+    from urllib3.exceptions import LocationParseError
+    from urllib3.util import parse_url
+
+    try:
+        parts = parse_url(url)
+    except LocationParseError:
+        return "an address that is none"
+    return f"{parts.scheme}://{parts.host}:{parts.port or {'https': 443, 'http': 80}.get(parts.scheme or '')}"

@@ -1,0 +1,226 @@
+"""Gitea and Forgejo: the same API under two names."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Literal, TypeVar
+
+import msgspec
+
+from tfops.adapters.forges.texts import mark, shortened
+from tfops.adapters.forges.transport import Transport, decoded, next_link, refusal
+from tfops.forge import Account, Change, Opinion, Review, Status
+
+PAGE = 50  # more is cut down by the server
+LONGEST_DESCRIPTION = 255
+GHOST = -1  # the account of those who are gone
+ACTIONS = -2  # the account of the token that a workflow is given
+_REPOSITORY = re.compile(r"(?!\.)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
+_OPINIONS = {"APPROVED": Opinion.APPROVED, "REQUEST_CHANGES": Opinion.REJECTED}
+Item = TypeVar("Item")
+
+
+class User(msgspec.Struct):
+    """An account."""
+
+    id: int
+    login: str
+
+
+class Repo(msgspec.Struct):
+    """A repository."""
+
+    full_name: str
+
+
+class Base(msgspec.Struct):
+    """Where a pull request goes."""
+
+    ref: str
+    repo: Repo
+
+
+class Head(msgspec.Struct):
+    """Where a pull request comes from."""
+
+    ref: str
+    sha: str
+
+
+class Pull(msgspec.Struct):
+    """A pull request."""
+
+    number: int
+    html_url: str
+    user: User | None
+    base: Base
+    head: Head
+    merged: bool
+    merged_at: datetime | None
+
+
+class PullReview(msgspec.Struct):
+    """A review. `official`: its author could write then, and it is their last. `user` is null for teams."""
+
+    user: User | None
+    state: Literal["APPROVED", "REQUEST_CHANGES", "COMMENT", "PENDING", "REQUEST_REVIEW"]
+    commit_id: str
+    stale: bool
+    official: bool
+    dismissed: bool
+    submitted_at: datetime | None = None
+
+
+class Commit(msgspec.Struct):
+    """A commit, and the accounts to which its addresses belong."""
+
+    author: User | None
+    committer: User | None
+
+
+class Comment(msgspec.Struct):
+    """A comment."""
+
+    id: int
+    user: User | None
+    body: str
+
+
+class Written(msgspec.Struct):
+    """What was made by a request."""
+
+    id: int
+
+
+def connect(url: str, repository: str, *, token: str, say: Callable[[str], None]) -> "Gitea":
+    """A repository on Gitea or Forgejo; nothing is sent yet. Raises ValueError for one that cannot be."""
+    if not _REPOSITORY.fullmatch(repository):
+        raise ValueError("it is owner/name")
+    api = Transport(base=f"{url}/api/v1", headers={"authorization": f"token {token}"}, say=say)
+    return Gitea(api=api, repository=repository)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gitea:
+    """One repository on Gitea or Forgejo: a `tfops.forge.Forge`."""
+
+    api: Transport
+    repository: str
+    name: str = "gitea"
+    comment_limit: int = 60_000
+    folds: bool = True
+
+    def landed(self, commit: str, branch: str) -> Change | None:
+        """The merged change whose merge made this commit.
+
+        Of a rebase or a fast-forward it knows only the last commit: the ones before it have no change here.
+        """
+        pull = self.api.find(f"{self._here}/commits/{commit}/pull", Pull)
+        if pull is None or not pull.merged or not self._goes_to(pull, branch):
+            return None
+        return self._change(pull)
+
+    def proposed(self, head: str, branch: str) -> Change | None:
+        """The open change for the branch whose last commit is `head`."""
+        pulls = self._all("/pulls", Pull, state="open", sort="oldest")
+        found = next((pull for pull in pulls if pull.head.sha == head and self._goes_to(pull, branch)), None)
+        return None if found is None else self._change(found)
+
+    def change(self, number: int) -> Change:
+        """The change of that number."""
+        return self._change(self.api.get(f"{self._here}/pulls/{number}", Pull))
+
+    def reviews(self, change: Change) -> tuple[Review, ...]:
+        """Every opinion on a change, the oldest first."""
+        return tuple(
+            Review(
+                by=_account(review.user),
+                opinion=Opinion.WITHDRAWN if review.dismissed else _OPINIONS[review.state],
+                on=review.submitted_at,
+                head=_seen(review, change.head),
+                may_write=review.official,
+            )
+            for review in self._all(f"/pulls/{change.number}/reviews", PullReview)
+            if review.state in _OPINIONS
+        )
+
+    def head_refs(self, change: Change) -> tuple[str, ...]:
+        """Under which refs the head of a change may be fetched."""
+        return (f"refs/pull/{change.number}/head",)
+
+    def comment(self, change: Change, key: str, body: str) -> None:
+        """Write our comment, or put `body` in the place of our earlier one with this key.
+
+        Ours is what begins with our mark and was written with this token's account.
+        """
+        text = f"{mark(key)}\n{body}"
+        comments = self._all(f"/issues/{change.number}/comments", Comment)
+        ours = next((found for found in comments if found.body.startswith(mark(key)) and self._is_us(found.user)), None)
+        if ours is None:
+            self.api.send("POST", f"{self._here}/issues/{change.number}/comments", {"body": text}, Written)
+        else:
+            self.api.send("PATCH", f"{self._here}/issues/comments/{ours.id}", {"body": text}, Written)
+
+    def set_status(self, change: Change, status: Status) -> None:
+        """Put a status on the head of a change."""
+        body = {
+            "state": status.state.value,
+            "context": status.context,
+            "description": shortened(status.description, LONGEST_DESCRIPTION),
+        } | ({"target_url": status.url} if status.url else {})
+        self.api.send("POST", f"{self._here}/statuses/{change.head}", body, Written)
+
+    @property
+    def _here(self) -> str:
+        return f"/repos/{self.repository}"
+
+    def _all(self, path: str, kind: type[Item], **params: str | int) -> Iterator[Item]:
+        pages = self.api.pages(f"{self._here}{path}", list[kind], following=next_link, limit=PAGE, **params)  # type: ignore[valid-type]
+        for page in pages:
+            yield from page
+
+    def _goes_to(self, pull: Pull, branch: str) -> bool:
+        return pull.base.ref == branch and pull.base.repo.full_name.casefold() == self.repository.casefold()
+
+    def _change(self, pull: Pull) -> Change:
+        commits = self._all(f"/pulls/{pull.number}/commits", Commit)
+        accounts = [_account(user) for commit in commits for user in (commit.author, commit.committer)]
+        return Change(
+            number=pull.number,
+            url=pull.html_url,
+            author=_account(pull.user),
+            target=pull.base.ref,
+            source=pull.head.ref,
+            head=pull.head.sha,
+            is_merged=pull.merged,
+            merged_on=pull.merged_at,
+            contributors=tuple(dict.fromkeys(account for account in accounts if account is not None)),
+        )
+
+    def _is_us(self, user: User | None) -> bool:
+        return user is not None and user.id == self._our_id
+
+    @cached_property
+    def _our_id(self) -> int:
+        """Whose token it is. The one of a workflow may not ask, and writes as the account of all workflows."""
+        reply = self.api.call("GET", "/user")
+        if reply.status == 403:
+            return ACTIONS
+        if not reply.ok:
+            raise refusal(reply)
+        return decoded(reply, User).id
+
+
+def _account(user: User | None) -> Account | None:
+    if user is None or user.id == GHOST:
+        return None
+    return Account(names=frozenset({user.login}), shown=user.login, is_bot=user.id == ACTIONS)
+
+
+def _seen(review: PullReview, head: str) -> str | None:
+    """The commit that a review is about; None where the forge says that it is an old one, and names the newest."""
+    if review.stale and review.commit_id == head:
+        return None
+    return review.commit_id or None
