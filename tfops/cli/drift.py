@@ -183,8 +183,9 @@ def entry(stack: StackDrift) -> dict[str, Any]:
 def _text(found: Drifts) -> object:
     from rich.text import Text
 
+    from tfops.report.counts import plural
     from tfops.report.drift_text import counted, objects, verdict_table
-    from tfops.report.tables import lines, plural
+    from tfops.report.tables import lines
 
     table = verdict_table(
         (

@@ -10,7 +10,7 @@ from tfops.cli.options import Setting, branch_option, jobs_option, output_option
 from tfops.cli.output import Result
 from tfops.cli.trust import rules_entry, rules_lines
 from tfops.errors import Exit
-from tfops.report.tables import plural
+from tfops.report.counts import plural
 from tfops.steps.orphans import Orphan
 from tfops.steps.outcome import Options, Outcome, StackSync
 from tfops.workflows.sync import Synced

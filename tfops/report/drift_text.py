@@ -9,9 +9,10 @@ from rich.text import Text
 from tfops.changes import Plan
 from tfops.drift import QUIET, Found, Tag
 from tfops.drift_sentences import cause
+from tfops.report.counts import plural
 from tfops.report.neutral import neutral
 from tfops.report.plan_text import three_sides
-from tfops.report.tables import OUTCOME_STYLE, plural, table
+from tfops.report.tables import OUTCOME_STYLE, table
 from tfops.three_way import Word
 
 _BAD = frozenset({Tag.CONFLICT, Tag.DELETED, Tag.MODIFIED, Tag.REPLACE, Tag.TAINTED, Tag.CHECK_FAILED})

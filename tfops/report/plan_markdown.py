@@ -3,14 +3,13 @@
 Rendered from the redacted JSON alone. Nothing in a plan can mention people, open HTML or end a code block.
 """
 
-import html
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tfops.changes import Plan, Summary, plan_of, summarize
 from tfops.dangers import dangers_of
-from tfops.report.neutral import neutral
+from tfops.report.fitting import Part, fitted, size
+from tfops.report.markdown import block, html_text, inline
 from tfops.report.plan_text import (
     drift_lines,
     headline,
@@ -19,10 +18,6 @@ from tfops.report.plan_text import (
     shown_resources,
 )
 
-# Forges differ in what they still interpret inside code: a zero-width space breaks all of it, everywhere.
-_BREAK = "\u200b"
-_ACTIVE = re.compile(r"(`|@(?=\w)|<(?=[\w/!?])|~(?=~~)|#(?=\d)|:(?=//)|www(?=\.))")
-_MARKUP = re.compile(r"[\\*\[\]|<>&~$`]|(?<!\w)_|_(?!\w)")
 _LEFT_OUT = (
     "\n_{count} of {total} parts are left out or shortened: the comment would be too long."
     " The plan artifact has all of them._\n"
@@ -39,21 +34,19 @@ def render_markdown(
     """
     plan = plan_of(redacted)
     head = "\n\n".join([f"### {inline(title)}", _table(summarize(plan)), *(inline(note) for note in notes)])
-    return _joined(head, _parts(plan), limit_bytes)
+    parts = [*_danger_parts(plan), *(_folded(heading, lines) for heading, lines in plan_pieces(plan))]
+    fit = fitted(parts, limit_bytes - _RESERVED - size(head))
+    text = "\n".join([f"{head}\n", *fit.chosen]) + "\n"
+    if fit.missing:
+        text += _LEFT_OUT.format(count=fit.missing, total=len(parts))
+    return text.encode()[: max(limit_bytes, 0)].decode(errors="ignore")
 
 
-def inline(text: str) -> str:
-    """`text` as Markdown that shows exactly this text, on one line, and does nothing else."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found.group())};", _ACTIVE.sub(rf"\1{_BREAK}", neutral(text)))
-
-
-def _html(text: str) -> str:
-    return html.escape(_ACTIVE.sub(rf"\1{_BREAK}", text), quote=False)
-
-
-def _code(lines: Iterable[str]) -> str:
-    body = "\n".join(_ACTIVE.sub(rf"\1{_BREAK}", line) for line in lines)
-    return f"```\n{body}\n```"
+def plan_pieces(plan: Plan) -> list[tuple[str, list[str]]]:
+    """What a plan does, piece by piece: a heading (one line, neutral) and the lines below it."""
+    pieces = [(headline(entry), resource_lines(entry)) for entry in shown_resources(plan)]
+    beside = [("Outputs", output_lines(plan)), ("Changed outside Terraform", drift_lines(plan))]
+    return pieces + [piece for piece in beside if piece[1]]
 
 
 def _table(summary: Summary) -> str:
@@ -66,46 +59,17 @@ def _table(summary: Summary) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _parts(plan: Plan) -> list[tuple[str, str]]:
-    """The parts of the comment in order: each whole, and the short form for where the whole does not fit."""
+def _danger_parts(plan: Plan) -> list[Part]:
     dangers = [f"- ⚠️ {inline(danger.sentence)}" for danger in dangers_of(plan)]
-    parts = [(danger, "") for danger in dangers]
-    if parts:
-        parts[0] = (f"**Dangers**\n\n{dangers[0]}", "")
-    for entry in shown_resources(plan):
-        parts.append(_folded(headline(entry), resource_lines(entry)))
-    outputs, drift = output_lines(plan), drift_lines(plan)
-    if outputs:
-        parts.append(_folded("Outputs", outputs))
-    if drift:
-        parts.append(_folded("Changed outside Terraform", drift))
-    return parts
+    if dangers:
+        dangers[0] = f"**Dangers**\n\n{dangers[0]}"
+    return [Part(whole=danger) for danger in dangers]
 
 
-def _folded(heading: str, lines: list[str]) -> tuple[str, str]:
-    short = f"\n<div><code>{_html(heading)}</code></div>"
+def _folded(heading: str, lines: list[str]) -> Part:
+    short = f"\n<div><code>{html_text(heading)}</code></div>"
     if not lines:
-        return short, ""
+        return Part(whole=short)
     # The blank lines make forges read the inside as Markdown again.
-    whole = f"\n<details><summary><code>{_html(heading)}</code></summary>\n\n{_code(lines)}\n\n</details>"
-    return whole, short
-
-
-def _joined(head: str, parts: list[tuple[str, str]], limit_bytes: int) -> str:
-    chosen = [f"{head}\n"]
-    left = limit_bytes - _RESERVED - _size(chosen[0])
-    missing = 0
-    for whole, short in parts:
-        fits = next((form for form in (whole, short) if form and _size(form) < left), None)
-        missing += fits != whole
-        if fits:
-            chosen.append(fits)
-            left -= _size(fits) + 1
-    text = "\n".join(chosen) + "\n"
-    if missing:
-        text += _LEFT_OUT.format(count=missing, total=len(parts))
-    return text.encode()[: max(limit_bytes, 0)].decode(errors="ignore")
-
-
-def _size(text: str) -> int:
-    return len(text.encode())
+    whole = f"\n<details><summary><code>{html_text(heading)}</code></summary>\n\n{block(lines)}\n\n</details>"
+    return Part(whole=whole, short=short)

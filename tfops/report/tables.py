@@ -10,6 +10,7 @@ from tfops.attestation import Check
 from tfops.audit import AuditEntry
 from tfops.deployment import Deployment
 from tfops.errors import Problem
+from tfops.report.counts import SIGNS, plural
 from tfops.report.neutral import neutral
 
 OUTCOME_STYLE = {
@@ -24,28 +25,23 @@ OUTCOME_STYLE = {
     "failed": "bold red",
     "error": "bold red",
 }
-_SIGNS = {
-    "create": ("+", "green"),
-    "update": ("~", "yellow"),
-    "replace": ("±", "bold red"),
-    "delete": ("-", "bold red"),
-    "import": ("←", "cyan"),
-    "move": ("→", "cyan"),
-    "forget": ("×", "magenta"),
+_STYLES = {
+    "create": "green",
+    "update": "yellow",
+    "replace": "bold red",
+    "delete": "bold red",
+    "import": "cyan",
+    "move": "cyan",
+    "forget": "magenta",
 }
 
 
 def counts(summary: Mapping[str, int]) -> Text:
     """A summary as "+2 ~1 ±1": only what there is; a dash for nothing."""
-    parts = [Text(f"{sign}{summary[name]}", style) for name, (sign, style) in _SIGNS.items() if summary.get(name)]
+    parts = [Text(f"{sign}{summary[name]}", _STYLES[name]) for name, sign in SIGNS.items() if summary.get(name)]
     if summary.get("output"):
         parts.append(Text(plural(summary["output"], "output"), "dim"))
     return Text(" ").join(parts) if parts else Text("–", "dim")
-
-
-def plural(number: int, noun: str) -> str:
-    """ "1 time", "2 times"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, str]]) -> Table:
