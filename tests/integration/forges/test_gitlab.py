@@ -633,6 +633,7 @@ def test_python_gitlab_reads_changes_versions_and_approvals(fake: Fake, client: 
     project = client.projects.get("acme/infra")
     request = project.mergerequests.get(1)
     request.approve()
+    request = project.mergerequests.get(1)
     assert [one["user"]["username"] for one in request.approvals.get().approved_by] == ["bob"]
     assert re.match(r"\d{4}-", request.approvals.get().approved_by[0]["approved_at"])
     assert [one.head_commit_sha for one in request.diffs.list(get_all=True)] == [fake.proposals[1].head]
@@ -640,7 +641,7 @@ def test_python_gitlab_reads_changes_versions_and_approvals(fake: Fake, client: 
     assert len(request.commits()) == 2
     assert [one.iid for one in project.mergerequests.list(state="opened", get_all=True)] == [1]
     request.unapprove()
-    assert request.approvals.get().approved_by == []
+    assert project.mergerequests.get(1).approvals.get().approved_by == []
 
 
 def test_python_gitlab_merges_and_finds_the_change_of_a_commit(fake: Fake, client: Gitlab) -> None:
