@@ -118,11 +118,10 @@ def test_a_push_below_an_approved_merge_waits_and_is_named(github: Reviewed) -> 
 
 
 def test_an_evil_merge_waits(github: Reviewed) -> None:
-    number = github.approved("pr", {"prod/main.tf": TWO}, "alice", "bob")
+    github.approved("pr", {"prod/main.tf": TWO}, "alice", "bob")
     sandbox = github.team.sandbox
     sandbox.git("merge", "-q", "--no-ff", "--no-commit", "origin/pr")
     sandbox.commit({"prod/more.tf": OTHER})
-    assert github.forge.proposals[number].is_open or True
     reasons = github.waits()
     assert "somebody added to it" in reasons, reasons
 
@@ -213,7 +212,6 @@ def test_a_change_of_the_rules_is_approved_by_the_reviews_of_its_change(github: 
     for person in ("alice", "bob"):
         github.forge.approve(number, person)
     github.sync(expect=0)
-    assert "no approvals" in github.team.sandbox.tfops("trust").out or True
     assert github.sync(expect=0).json["rules"] is None
 
 
@@ -230,12 +228,13 @@ def test_code_owners_of_the_rules_in_force_have_to_approve(sandbox: Sandbox) -> 
     team = Team(sandbox=sandbox)
     with fake("github", team) as forge:
         owned = Reviewed(team=team, forge=forge)
-        sandbox.commit({".github/CODEOWNERS": "prod/ @carol\n"})
+        sandbox.commit({".github/CODEOWNERS": "prod/ @carol\n.github/ @carol\n"})
         owned.begin(count=1, approval='from = ["forge"]\n    codeowners = true')
         number = owned.approved("pr", {"prod/main.tf": TWO, ".github/CODEOWNERS": "prod/ @alice\n"}, "alice")
         owned.merge(number)
         found = owned.sync(expect=3)
         reasons = "\n".join(found["prod"]["reasons"])
         assert "prod/main.tf needs an approval of @carol (.github/CODEOWNERS)" in reasons, found
+        assert ".github/CODEOWNERS changed" in found.json["rules"]["changes"]
         forge.approve(number, "carol")
         assert owned.sync(expect=0).outcomes == {"prod": "applied"}

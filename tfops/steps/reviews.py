@@ -82,6 +82,8 @@ def reviewed_plans(stack: StackRun, landed: Landed) -> list[ReviewedPlan]:
             continue  # what does not verify covers nothing
         if artifact.statement.predicate.source.commit == landed.change.head:
             plans.append(artifact)
+    if not plans:
+        return []
     plans.sort(key=lambda one: one.statement.predicate.finished_on)
     ends = [plan.statement.predicate.finished_on for plan in plans[1:]]
     return [

@@ -1,7 +1,7 @@
 """Which rules judge this run, and how they move: by a first record, or by a change that passes the old rules."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import unified_diff
 
 from tfops import audit
@@ -12,6 +12,7 @@ from tfops.errors import FailedError, VerificationError
 from tfops.landing import Landed, Reviewed, backing, reviewed
 from tfops.steps import audit as audit_log
 from tfops.steps.ballots import barred, read_votes
+from tfops.steps.code_owners import without_owner
 from tfops.steps.configuration import CONFIG_NAME
 from tfops.steps.opening import Session, now
 from tfops.steps.reviews import electorate, landed_since, notes_of, touches_any
@@ -123,6 +124,7 @@ def proposal(session: Session) -> Proposal | None:
     ballot = _ballot(session, session.trust, id_, change)
     votes, unverified = read_votes(session, _decisions(session, id_))
     counted = _with_reviews(session, session.trust, change, ballot, tally(ballot, votes, now()))
+    counted = _with_owners(session, change, counted)
     return Proposal(
         id=id_, change=change, diff=_diff(session), ballot=ballot, tally=counted, unverified=tuple(unverified)
     )
@@ -139,6 +141,16 @@ def _with_reviews(session: Session, trust: Trust, change: RulesChange, ballot: B
     notes = (note for one, heard in zip(touching, said, strict=True) for note in notes_of(one, heard))
     rejected = (person for one in said for person in one.rejected_by)
     return joined(signed, ballot, approved=backing(said), rejected=rejected, notes=(*found.notes, *notes))
+
+
+def _with_owners(session: Session, change: RulesChange, counted: Tally) -> Tally:
+    """Where code owners are asked, those of the files that hold the rules are: of the text in force, not of the new."""
+    old, new = session.rules, session.head_rules
+    texts = ({CONFIG_NAME: rules.text, **rules.files} for rules in (old, new))
+    before, after = texts
+    behind = {path: frozenset(counted.approved_by) for path in {*before, *after} if before.get(path) != after.get(path)}
+    left = without_owner(session, change.approval, behind)
+    return replace(counted, missing=max(1, counted.missing), notes=(*counted.notes, *left)) if left else counted
 
 
 def _reviewed(session: Session, landed: Landed, change: RulesChange) -> Reviewed:

@@ -93,6 +93,7 @@ class Writer(msgspec.Struct):
 class Commit(msgspec.Struct):
     """A commit."""
 
+    sha: str
     author: Writer | None
     committer: Writer | None
 
@@ -164,10 +165,14 @@ class GitHub:
     comment_limit: int = 65_000
     folds: bool = True
     _writers: dict[str, bool | None] = field(default_factory=dict)
+    _pauses: list[float] = field(default_factory=lambda: list(PAUSES))
 
     def landed(self, commit: str, branch: str) -> Change | None:
-        """The merged change that brought a commit to the branch. Asks again before it says that there is none."""
-        for pause in (*PAUSES, None):
+        """The merged change that brought a commit to the branch.
+
+        GitHub's index comes some seconds after the merge: once a run it is asked again before there is none.
+        """
+        while True:
             merged = [
                 pull
                 for pull in self._all(f"/commits/{commit}/pulls", Pull)
@@ -176,9 +181,9 @@ class GitHub:
             if merged:
                 first = min(merged, key=lambda pull: (pull.merge_commit_sha != commit, pull.merged_at, pull.number))
                 return self.change(first.number)
-            if pause is not None:
-                self.api.sleep(pause)
-        return None
+            if not self._pauses:
+                return None
+            self.api.sleep(self._pauses.pop(0))
 
     def proposed(self, head: str, branch: str) -> Change | None:
         """The open change for the branch whose last commit is `head`."""
@@ -201,6 +206,7 @@ class GitHub:
             is_merged=pull.merged,
             merged_on=pull.merged_at,
             contributors=tuple(dict.fromkeys(_account(who.login, who.type) for who in writers if who and who.login)),
+            commits=tuple(commit.sha for commit in commits),
             faults=_faults(pull, len(commits)),
         )
 
