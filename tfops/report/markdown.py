@@ -28,9 +28,11 @@ _ACTIVE = re.compile(
     re.IGNORECASE,
 )
 # What forges make of plain text beyond that: labels, milestones, epics, snippets, issues by another name.
-_REFERENCE = re.compile(r"([~%](?=[\w\"])|[&$](?=\d)|\bGH-(?=\d))", re.IGNORECASE)
-_MARKUP = re.compile(r"[\\*\[\]|<>&~$`]|(?<!\w)_|_(?!\w)")
-_FLAT_MARKUP = re.compile(r"[\\*\[\]`]|(?<!\w)_|_(?!\w)")
+_REFERENCE = re.compile(r"(~(?=[\w\"~])|%(?=[\w\"])|[&$](?=\d)|\bGH-(?=\d))", re.IGNORECASE)
+# An underscore between letters or digits is nothing but that, in every Markdown.
+_EDGE = r"(?<![^\W_])_|_(?![^\W_])"
+_MARKUP = re.compile(rf"[\\*\[\]|<>&~$`]|{_EDGE}")
+_FLAT_MARKUP = re.compile(rf"[\\*\[\]`]|{_EDGE}")
 _BLOCK = re.compile(r"^(?=\s|[#+=>-]|\d+[.)])")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from tfops.documents import read_document
 from tfops.redaction import redact
@@ -233,6 +234,24 @@ class TestAttacks:
         code = re.compile(r"```.*?```|(?<!\\)`[^`\n]*`", re.DOTALL)
         assert not re.search(r"(?<!\\)\]\(", code.sub("", written))
         assert not re.search(r"[~%][\w\"]|&\d|\$\d|GH-\d", html.unescape(code.sub("", ours)))
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        text=(st.text(max_size=30) | st.from_regex(r"[*_~`|<>&#\[\]()!\\ab:/\n -]{1,20}")).map(str.strip).filter(bool),
+        folds=st.booleans(),
+    )
+    def test_no_text_changes_what_a_renderer_makes_of_the_comment(self, text, folds):
+        def tags(text: str) -> list[str]:
+            changed = entry("aws_x.n", "update", before={"a": "b\nc"}, after={"a": f"b\n{text}\n"})
+            deleted = entry(f'aws_x.n["{text}"]', "delete", before={text: text})
+            output = {text: {"actions": ["create"], "after": text}}
+            fields = {"reasons": (text, "x"), "approved_by": (text, "x"), "missing": text, "error": text}
+            redacted = plan(changed, deleted, output_changes=output)
+            found = comment(stack(text, redacted=redacted, **fields), folds=folds, head=text, base=text)
+            markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+            return re.findall(r"</?\w+", markdown.render(found))
+
+        assert tags(text) == tags("plain")
 
     def test_a_name_breaks_no_row_of_the_table(self):
         found = comment(stack("a|b\n| c |", approved_by=("x|y",), missing="z\n|", plan_id="1|`2"))
