@@ -65,6 +65,10 @@ class Repository:
         name = ref if ref.startswith("refs/") else f"refs/heads/{ref}"
         return self.git("for-each-ref", "--format=%(objectname)", name).partition("\n")[0] or None
 
+    def heads(self) -> str:
+        """Every branch and its commit, as one text that changes with any of them."""
+        return self.git("for-each-ref", "refs/heads")
+
     def point(self, ref: str, commit: str) -> None:
         """Let a branch (or a whole ref) name a commit."""
         self.git("update-ref", ref if ref.startswith("refs/") else f"refs/heads/{ref}", commit)

@@ -147,6 +147,7 @@ class FakeForge(Server):
         self.people: dict[str, Person] = {}
         self.proposals: dict[int, Proposal] = {}
         self.posted: list[PostedStatus] = []
+        self._heads = ""
         self.me = self.person("tfops-runner")
         for login in people:
             self.person(login)
@@ -251,6 +252,10 @@ class FakeForge(Server):
 
     def before(self) -> None:
         """See what was pushed since."""
+        heads = self.git.heads()
+        if heads == self._heads:
+            return
+        self._heads = heads
         for proposal in self.proposals.values():
             if proposal.is_open:
                 self._look_at(proposal)

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
+from openapi_core.exceptions import OpenAPIError
 
 from tests.forges import contract
 from tests.forges.github import GitHub as Fake
-from tests.forges.server import Answer
+from tests.forges.server import Answer, Exchange, Request
 from tests.forges.world import Comment, Vote
 from tfops.adapters.forges import github
 from tfops.adapters.forges.github import GitHub
@@ -481,12 +483,38 @@ def test_the_fake_is_covered_by_githubs_own_document(fake: Fake, forge: GitHub) 
     assert known == len(fake.exchanges) - len(fake.sent("POST", "/graphql")) > 8
 
 
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        ({"state": "bogus"}, Answer(201, {})),
+        ({"state": "success"}, Answer(201, {"id": 1, "state": "success"})),
+    ],
+    ids=["request", "answer"],
+)
+def test_what_githubs_document_does_not_allow_is_caught(body: dict[str, str], answer: Answer) -> None:
+    request = Request(
+        method="POST",
+        path=f"/api/v3/repos/acme/infra/statuses/{'a' * 40}",
+        query={},
+        headers={"content-type": "application/json"},
+        body=msgspec.json.encode(body),
+    )
+    with pytest.raises(OpenAPIError):
+        contract.check([Exchange(request=request, answer=answer, template="/")], "gh-min.json", prefix="/api/v3")
+
+
 def test_pygithub_reviews_comments_and_merges_on_the_fake(fake: Fake) -> None:
     from github import Auth, Github
 
     number = proposed(fake)
     fake.approve(number, "bob")
-    client = Github(base_url=fake.api, auth=Auth.Token(fake.token), retry=None)
+    client = Github(
+        base_url=fake.api,
+        auth=Auth.Token(fake.token),
+        retry=None,
+        seconds_between_requests=0,
+        seconds_between_writes=0,
+    )
     repository = client.get_repo(fake.repository)
     pull = next(iter(repository.get_pulls(state="open")))
     assert [(review.user.login, review.state) for review in pull.get_reviews()] == [("bob", "APPROVED")]

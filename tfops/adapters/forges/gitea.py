@@ -1,7 +1,7 @@
 """Gitea and Forgejo: the same API under two names."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from tfops.adapters.forges.texts import mark, shortened
-from tfops.adapters.forges.transport import Transport, decoded, next_link, refusal
+from tfops.adapters.forges.transport import Transport, next_link
 from tfops.forge import Account, Change, Opinion, Review, Status
 
 PAGE = 50  # more is cut down by the server
@@ -73,9 +73,17 @@ class PullReview(msgspec.Struct):
     submitted_at: datetime | None = None
 
 
+class Parent(msgspec.Struct):
+    """A commit that another one follows."""
+
+    sha: str
+
+
 class Commit(msgspec.Struct):
     """A commit, and the accounts to which its addresses belong."""
 
+    sha: str
+    parents: list[Parent]
     author: User | None
     committer: User | None
 
@@ -185,7 +193,8 @@ class Gitea:
         return pull.base.ref == branch and pull.base.repo.full_name.casefold() == self.repository.casefold()
 
     def _change(self, pull: Pull) -> Change:
-        commits = self._all(f"/pulls/{pull.number}/commits", Commit)
+        commits = list(self._all(f"/pulls/{pull.number}/commits", Commit))
+        head = _merged_head(commits) if pull.merged else pull.head.sha
         accounts = [_account(user) for commit in commits for user in (commit.author, commit.committer)]
         return Change(
             number=pull.number,
@@ -193,10 +202,11 @@ class Gitea:
             author=_account(pull.user),
             target=pull.base.ref,
             source=pull.head.ref,
-            head=pull.head.sha,
+            head=head or pull.head.sha,
             is_merged=pull.merged,
             merged_on=pull.merged_at,
             contributors=tuple(dict.fromkeys(account for account in accounts if account is not None)),
+            faults=() if head else ("the forge does not say which commit of it was merged",),
         )
 
     def _is_us(self, user: User | None) -> bool:
@@ -204,19 +214,20 @@ class Gitea:
 
     @cached_property
     def _our_id(self) -> int:
-        """Whose token it is. The one of a workflow may not ask, and writes as the account of all workflows."""
-        reply = self.api.call("GET", "/user")
-        if reply.status == 403:
-            return ACTIONS
-        if not reply.ok:
-            raise refusal(reply)
-        return decoded(reply, User).id
+        """Whose token it is; it needs read:user."""
+        return self.api.get("/user", User).id
 
 
 def _account(user: User | None) -> Account | None:
     if user is None or user.id == GHOST:
         return None
     return Account(names=frozenset({user.login}), shown=user.login, is_bot=user.id == ACTIONS)
+
+
+def _merged_head(commits: Sequence[Commit]) -> str | None:
+    """The last of a change's commits. `head.sha` follows the source branch, also when that moves after the merge."""
+    last = {commit.sha for commit in commits} - {parent.sha for commit in commits for parent in commit.parents}
+    return last.pop() if len(last) == 1 else None
 
 
 def _seen(review: PullReview, head: str) -> str | None:

@@ -220,7 +220,10 @@ def next_link(reply: Reply, page: object) -> str | None:
 
     links = parse_header_links(reply.headers.get("link", ""))
     found = next((link["url"] for link in links if link.get("rel") == "next"), None)
-    return None if found is None else urljoin(reply.where, found)
+    try:
+        return None if found is None else urljoin(reply.where, found)
+    except ValueError:
+        return found  # no address at all: whoever sends it will say so
 
 
 def _is_limited(reply: Reply) -> bool:
