@@ -68,11 +68,11 @@ def _text(found: Inspection, form: str) -> object:
 
 def _gate(found: Inspection) -> list[str]:
     """How it stands at the gate, below the plan: it is the last thing one reads."""
-    if found.standing is None:
+    if found.outlook is None:
         return []
-    if not found.standing.reasons:
+    if not found.outlook.reasons:
         return ["", "gate: nothing stands in the way"]
-    return ["", "gate: it is not applied now", *(f"  - {neutral(reason)}" for reason in found.standing.reasons)]
+    return ["", "gate: it is not applied now", *(f"  - {neutral(reason)}" for reason in found.outlook.reasons)]
 
 
 def _title(found: Inspection) -> str:

@@ -1,5 +1,6 @@
 """`tfops plan`."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from tfops.cli.options import Setting, branch_option, jobs_option, output_option
 from tfops.cli.output import Result
 from tfops.cli.sync import warn_of_ignored
 from tfops.errors import Exit
+from tfops.pipelines import Event, Pipeline, event_path, pipeline
 from tfops.workflows.plan import Plans, StackPlan
 
 
@@ -21,8 +23,9 @@ from tfops.workflows.plan import Plans, StackPlan
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Also write each artifact to DIR/<stack>."
 )
 @click.option("--speculative", is_flag=True, help="Plan what merging --head into --base would change, for review.")
-@click.option("--base", metavar="BRANCH", help="The branch a change is for; with --speculative.")
-@click.option("--head", metavar="COMMIT", help="The change: a branch, a tag or a commit; with --speculative.")
+@click.option("--base", metavar="BRANCH", help="The branch a change is for; with --speculative, else the pipeline's.")
+@click.option("--head", metavar="COMMIT", help="The change: a branch, a tag or a commit; else the pipeline's, or HEAD.")
+@click.option("--change", type=click.IntRange(min=1), metavar="N", help="The number of the change on the forge.")
 @jobs_option
 @output_options
 def command(
@@ -34,6 +37,7 @@ def command(
     speculative: bool,
     base: str | None,
     head: str | None,
+    change: int | None,
     jobs: int | None,
 ) -> Exit:
     """Plan stacks at the branch's head, sign the plans and store them. Exit 2 where changes are pending."""
@@ -41,13 +45,17 @@ def command(
     from tfops.steps.schedule import default_jobs
     from tfops.workflows.plan import plan, review
 
-    _check_options(speculative=speculative, base=base, head=head, revision=revision)
     caller = setting.caller()
+    hint = _pipeline(caller.environ) if speculative else None
+    base = base or (hint.base if hint else None)
+    _check_options(speculative=speculative, base=base, head=head, change=change, revision=revision)
     warn_of_ignored(setting, caller.environ)
     number, tick = jobs or default_jobs(), setting.screen.tick
     if speculative:
-        before, merged = open_review(caller, base=base or "", head=head or "HEAD")
-        plans = review(before, merged, stacks, out=out, jobs=number, tick=tick)
+        tip = head or (hint.head if hint else None) or "HEAD"
+        before, merged = open_review(caller, base=base or "", head=tip)
+        number_on_forge = change or (hint.change if hint else None)
+        plans = review(before, merged, stacks, out=out, jobs=number, tick=tick, change=number_on_forge)
     else:
         session = open_session(caller, branch=branch, revision=revision)
         plans = plan(session, stacks, out=out, jobs=number, tick=tick)
@@ -64,11 +72,24 @@ def command(
     return plans.exit_code
 
 
-def _check_options(*, speculative: bool, base: str | None, head: str | None, revision: str | None) -> None:
+def _pipeline(environ: Mapping[str, str]) -> Pipeline | None:
+    """The pipeline of a change that we run in: a hint, the forge has the last word."""
+    path = event_path(environ)
+    try:
+        event = Path(path).read_bytes() if path else b""
+    except OSError:
+        event = b""
+    found = pipeline(environ, event)
+    return found if found is not None and found.event is Event.CHANGE else None
+
+
+def _check_options(
+    *, speculative: bool, base: str | None, head: str | None, change: int | None, revision: str | None
+) -> None:
     if speculative and (base is None or revision is not None):
         raise click.UsageError("--speculative takes --base BRANCH and --head COMMIT, and no --revision")
-    if not speculative and (base is not None or head is not None):
-        raise click.UsageError("--base and --head go with --speculative")
+    if not speculative and (base, head, change) != (None, None, None):
+        raise click.UsageError("--base, --head and --change go with --speculative")
 
 
 def _entry(stack: StackPlan) -> dict[str, Any]:

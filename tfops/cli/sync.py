@@ -97,7 +97,7 @@ def warn_of_ignored(setting: Setting, environ: Mapping[str, str]) -> None:
 
 def _entry(stack: StackSync) -> dict[str, Any]:
     entry = asdict(stack)
-    del entry["problems"], entry["exit_code"]
+    del entry["problems"], entry["exit_code"], entry["base"]
     return entry
 
 

@@ -53,6 +53,8 @@ class StackSync:
     dangers: tuple[str, ...] = ()
     deployment: str | None = None
     revision: str = ""
+    base: str | None = None
+    """The commit that was deployed before."""
     terraform_runs: int = 0
     problems: tuple[Problem, ...] = ()
     exit_code: Exit = Exit.OK
@@ -127,6 +129,7 @@ class StackRun:
             dangers=tuple(danger.sentence for danger in self.planned.dangers) if self.planned else (),
             deployment=deployment,
             revision=self.session.revision.commit,
+            base=self.head.record.source.commit if self.head else None,
             terraform_runs=self.runs,
             problems=tuple(replace(p, stack=p.stack or self.id) for p in error.problems) if error else (),
             exit_code=error.exit_code if error else EXIT_CODES.get(outcome, Exit.OK),

@@ -1,5 +1,6 @@
 """What reviews on the forge say for a stack: of the plans that were made for review, and of the files that landed."""
 
+import contextlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -69,22 +70,27 @@ class ReviewedPlan:
     landed: Landed
 
 
+def newest_plan(session: Session, stack: str, commit: str) -> PlanArtifact | None:
+    """The newest plan for review of a stack that was made of that commit."""
+    plans = _plans(session, stack, commit)
+    return plans[-1] if plans else None
+
+
+def _plans(session: Session, stack: str, commit: str) -> list[PlanArtifact]:
+    """The plans for review of that commit, the oldest first; what does not verify is none."""
+    found = []
+    for plan_id in session.store.review_plans(stack, commit):
+        with contextlib.suppress(TfopsError):
+            found.append(session.store.plan(stack, plan_id, session.keys))
+    of_commit = (one for one in found if one.statement.predicate.source.commit == commit)
+    return sorted(of_commit, key=lambda one: one.statement.predicate.finished_on)
+
+
 def reviewed_plans(stack: StackRun, landed: Landed) -> list[ReviewedPlan]:
     """The plans of the stack that were made of the change's head, each with the reviews that could have seen it."""
-    session = stack.session
-    if landed.change is None:
-        return []
-    plans = []
-    for plan_id in session.store.review_plans(stack.id, landed.change.head):
-        try:
-            artifact = session.store.plan(stack.id, plan_id, session.keys)
-        except TfopsError:
-            continue  # what does not verify covers nothing
-        if artifact.statement.predicate.source.commit == landed.change.head:
-            plans.append(artifact)
+    plans = _plans(stack.session, stack.id, landed.change.head) if landed.change else []
     if not plans:
         return []
-    plans.sort(key=lambda one: one.statement.predicate.finished_on)
     ends = [plan.statement.predicate.finished_on for plan in plans[1:]]
     return [
         ReviewedPlan(plan_id=plan.id, artifact=plan, landed=_until(landed, end))

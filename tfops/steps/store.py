@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 SCHEMA = "tfops.store/v1"
 APPROVALS = "approvals"
+FORGE = "forge"
+"""What was last told to the forge about each change."""
 STATEMENT, CLAIM, RESULT, EVENTS = "statement.json", "claim.json", "result.json", "events.ndjson"
 APPLIED_FILES = (CLAIM, RESULT, EVENTS)
-RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "stacks", "probe", "store.json", "digest-key"})
+RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "stacks", "probe", "store.json", "digest-key", FORGE})
 _HEADS = frozenset({Result.APPLIED, Result.CONVERGED, Result.ADOPTED})
 _PARTS_OF_A_STACK = frozenset(
     {

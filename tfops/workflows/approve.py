@@ -23,6 +23,7 @@ from tfops.attestation import Digest, PlanStatement, check_files, encode
 from tfops.errors import FailedError, RefusedError, UsageError, VerificationError
 from tfops.steps.artifact import files_of
 from tfops.steps.ballots import ballot, decided, open_vote, people_keys
+from tfops.steps.feedback import tell_decided
 from tfops.steps.opening import Session, now
 from tfops.steps.store import MIN_ID_CHARACTERS, PlanArtifact, open_artifact, sha256
 from tfops.steps.survey import survey
@@ -90,6 +91,8 @@ class _Asked:
     viewed: str
     put: Callable[[Vote, bytes], None]
     stands: Callable[[], Tally | None]
+    tell: Callable[[], None] = lambda: None
+    """Tell the forge, where it wants to hear."""
 
 
 def _asked(session: Session, name: str) -> _Asked:
@@ -106,6 +109,7 @@ def _asked(session: Session, name: str) -> _Asked:
         viewed=files["plan.txt"],
         put=lambda vote, envelope: session.store.put_approval(surveyed.id, artifact.id, vote.id, envelope),
         stands=lambda: decided(session, surveyed, artifact, gate).tally,
+        tell=lambda: tell_decided(session, survey(session), artifact),
     )
 
 
@@ -131,6 +135,7 @@ def _about_rules(session: Session, found: Proposal) -> _Asked:
 
 def _keep(asked: _Asked, vote: Vote, envelope: bytes) -> Said:
     asked.put(vote, envelope)
+    asked.tell()
     return Said(id=asked.id, subject=asked.subject, vote=vote, tally=asked.stands(), file=None)
 
 

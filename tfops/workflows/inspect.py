@@ -17,7 +17,7 @@ from tfops.errors import Exit, TfopsError, VerificationError
 from tfops.redaction import redact
 from tfops.steps.artifact import all_checks, files_of
 from tfops.steps.opening import Session
-from tfops.steps.standing import Standing, standing
+from tfops.steps.outlook import Outlook, outlook
 from tfops.steps.store import RESULT, STATEMENT, PlanArtifact
 from tfops.steps.survey import survey
 
@@ -33,7 +33,7 @@ class Inspection:
     summary: Mapping[str, int]
     dangers: tuple[Danger, ...]
     checks: tuple[Check, ...]
-    standing: Standing | None = None
+    outlook: Outlook | None = None
     """How it stands at the gate now; None for what is only a copy, or was applied."""
 
     @property
@@ -78,14 +78,14 @@ def _inspection(
         summary=summarize(plan).as_json(),
         dangers=dangers_of(plan),
         checks=tuple(checks),
-        standing=_standing(session, artifact) if is_whole and session and artifact and RESULT not in files else None,
+        outlook=_outlook(session, artifact) if is_whole and session and artifact and RESULT not in files else None,
     )
 
 
-def _standing(session: Session, artifact: PlanArtifact) -> Standing | None:
+def _outlook(session: Session, artifact: PlanArtifact) -> Outlook | None:
     """Nothing where the branch cannot be surveyed: the plan itself can be read all the same."""
     try:
-        return standing(session, survey(session), artifact)
+        return outlook(session, survey(session), artifact)
     except TfopsError:
         return None
 
@@ -102,7 +102,7 @@ def _claims(files: Mapping[str, bytes]) -> tuple[str | None, PlanStatement | Non
     return dsse.Verified(payload=payload, signer="").id, statement
 
 
-def _gate(found: Standing | None) -> dict[str, object] | None:
+def _gate(found: Outlook | None) -> dict[str, object] | None:
     if found is None:
         return None
     return {"allowed": found.decision.allowed and not found.faults, "reasons": list(found.reasons)}
@@ -118,6 +118,6 @@ def as_json(inspection: Inspection) -> dict[str, object]:
         "plan_id": inspection.plan_id,
         "statement": json.loads(msgspec.json.encode(statement.predicate)) if statement else None,
         "summary": dict(inspection.summary),
-        "gate": _gate(inspection.standing),
+        "gate": _gate(inspection.outlook),
         "plan": dict(inspection.redacted),
     }

@@ -11,7 +11,9 @@ from tfops.drift import Context, Drift, classify
 from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
 from tfops.fingerprint import Fingerprint
 from tfops.gate import decide
+from tfops.report.review import Standing
 from tfops.steps.errored import refuse_errored
+from tfops.steps.feedback import Ended, tell_proposed
 from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
@@ -75,9 +77,19 @@ SYNC = Aim()
 
 
 def review(
-    branch: Session, merged: Session, names: tuple[str, ...], *, out: Path | None, jobs: int, tick: Tick
+    branch: Session,
+    merged: Session,
+    names: tuple[str, ...],
+    *,
+    out: Path | None,
+    jobs: int,
+    tick: Tick,
+    change: int | None = None,
 ) -> Plans:
-    """Plan what merging would change: the stacks whose inputs differ from those of the branch, or the named ones."""
+    """Plan what merging would change: the stacks whose inputs differ from those of the branch, or the named ones.
+
+    Where the rules in force name a forge, the change is told; `change` is its number, as far as somebody said so.
+    """
     base = {name: (branch, item) for name, item in look(branch).found.items()}
     aim = Aim(purpose=Purpose.SPECULATIVE, base=base)
     everything = survey(merged)
@@ -86,9 +98,18 @@ def review(
         for name, item in select(everything, names).items()
         if (known := aim.fingerprint(name)) is None or known.digest != fingerprint_of(merged, item).digest
     ]
-    if not affected:
-        return Plans(revision=str(merged.revision), stacks=())
-    return plan(merged, tuple(affected), out=out, jobs=jobs, tick=tick, aim=aim)
+    plans = Plans(revision=str(merged.revision), stacks=())
+    if affected:
+        plans = plan(merged, tuple(affected), out=out, jobs=jobs, tick=tick, aim=aim)
+    ended = {stack.stack: _ended(stack) for stack in plans.stacks if stack.plan_id is None}
+    tell_proposed(merged, everything, merged.revision.commit, number=change, ended=ended)
+    return plans
+
+
+def _ended(stack: StackPlan) -> Ended:
+    if not stack.problems:
+        return Ended(standing=Standing.NOTHING)
+    return Ended(standing=Standing.FAILED, error="\n".join(problem.message for problem in stack.problems))
 
 
 def plan(

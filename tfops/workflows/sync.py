@@ -69,12 +69,21 @@ def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
         is_good=lambda stack: stack.outcome in GOOD,
     )
     ended = _after_skips(schedule.run(options.jobs, tick=tick))
+    if not options.dry_run and any(stack.outcome is not Outcome.CONVERGED for stack in ended.values()):
+        _tell(session, everything, ended)
     return Synced(
         revision=str(session.revision),
         stacks=tuple(ended[name] for name in chosen),
         orphans={} if options.names else _orphans(session, everything),
         rules=rules,
     )
+
+
+def _tell(session: Session, everything: Mapping[str, Surveyed], ended: Mapping[str, StackSync]) -> None:
+    # Imported only now: most runs have nothing to tell.
+    from tfops.steps.feedback import tell_landed
+
+    tell_landed(session, everything, ended.values())
 
 
 def _orphans(session: Session, everything: Mapping[str, Surveyed]) -> Mapping[str, Orphan]:

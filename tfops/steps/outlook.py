@@ -25,7 +25,7 @@ from tfops.steps.trusting import gate_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Outlook:
     """The gate's decision about a plan, what people said of it, and what else keeps it from being applied now."""
 
     decision: Decision
@@ -38,19 +38,19 @@ class Standing:
         return (*self.faults, *self.decision.reasons)
 
 
-def standing(session: Session, live: Mapping[str, Surveyed], artifact: PlanArtifact) -> Standing:
+def outlook(session: Session, live: Mapping[str, Surveyed], artifact: PlanArtifact) -> Outlook:
     """How a plan of the session's branch stands now. One for review is judged as if it were merged as it is."""
     plan = artifact.statement.predicate
     surveyed = live.get(plan.stack)
     if surveyed is None:
         gone = f"{session.revision} has no stack {plan.stack}"
-        return Standing(decision=Decision(allowed=False), faults=(gone,))
+        return Outlook(decision=Decision(allowed=False), faults=(gone,))
     if plan.purpose is Purpose.SPECULATIVE:
         return of_review(session, surveyed, artifact, change=None)
     return _of_waiting(session, live, surveyed, artifact)
 
 
-def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, change: Change | None) -> Standing:
+def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, change: Change | None) -> Outlook:
     """How a plan for review would pass the gate if it were merged; `change` is the open one on the forge, if known."""
     gate = gate_for(session, surveyed)
     reviewed, fault = _open_reviews(session, gate, artifact, change)
@@ -62,7 +62,7 @@ def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, c
         now=now(),
         consent=_as_if_merged(tally, gate, artifact),
     )
-    return Standing(decision=decision, tally=tally, faults=(fault,) if fault else ())
+    return Outlook(decision=decision, tally=tally, faults=(fault,) if fault else ())
 
 
 def _open_reviews(
@@ -97,7 +97,7 @@ def _as_if_merged(tally: Tally, gate: Gate, artifact: PlanArtifact) -> Consent:
     )
 
 
-def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Surveyed, artifact: PlanArtifact) -> Standing:
+def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Surveyed, artifact: PlanArtifact) -> Outlook:
     plan = artifact.statement.predicate
     stack = StackRun(
         session=session,
@@ -110,7 +110,7 @@ def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Survey
         purpose=plan.purpose,
     )
     judged = judge(stack, _plan(artifact), change_refs(plan.change_set), artifact)
-    return Standing(decision=judged.decision, faults=_not_bound(stack, artifact))
+    return Outlook(decision=judged.decision, faults=_not_bound(stack, artifact))
 
 
 def _not_bound(stack: StackRun, artifact: PlanArtifact) -> tuple[str, ...]:
