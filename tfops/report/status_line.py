@@ -17,11 +17,16 @@ _STATES = {
 }
 
 
-def status_of(review: StackReview, url: str | None = None) -> Status:
-    """The status of a stack: pending until it is applied, or needs not be. `url` leads to the run or the comment."""
+def status_of(review: StackReview, *, is_merged: bool, url: str | None = None) -> Status:
+    """The status of a stack. `url` leads to the run or the change.
+
+    Of a change that is open it says whether the plan went well, so that it can be required before a merge: approvals
+    and the apply come later. Once merged it is pending until it is applied.
+    """
+    state = _STATES[review.standing]
     return Status(
         context=f"tfops/{review.stack}",
-        state=_STATES[review.standing],
+        state=State.SUCCESS if state is State.PENDING and not is_merged else state,
         description=clipped(_description(review), _LONGEST),
         url=url,
     )

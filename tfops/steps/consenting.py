@@ -179,7 +179,9 @@ def _used(stack: StackRun) -> set[str]:
 
 
 def _nobody(stack: StackRun, gate: Gate) -> Tally:
-    people = frozenset(person.name for person in stack.session.approvers if not person.is_revoked)
+    session, base = stack.session, stack.head.record.source.commit if stack.head else None
+    people = {person.name for person in session.approvers if not person.is_revoked}
+    people -= {person for person, _ in barred(session, base, session.revision.commit)}
     return Tally(
         approved_by=(),
         rejected_by=(),

@@ -168,7 +168,7 @@ def _planned(
 def _publish(session: Session, forge: Forge, change: Change, review: ChangeReview) -> None:
     """Write the comment and the statuses, unless the forge has just these already."""
     body = render_comment(review, limit=forge.comment_limit, folds=forge.folds)
-    statuses = [status_of(stack, change.url or None) for stack in review.stacks]
+    statuses = [status_of(stack, is_merged=change.is_merged, url=change.url or None) for stack in review.stacks]
     key = f"{FORGE}/{change.number}"
     said = sha256(b"\0".join([change.head.encode(), body.encode(), msgspec.json.encode(statuses)])).encode()
     before = session.store.objects.get(key)

@@ -31,12 +31,20 @@ PLAN = redact({"format_version": "1.2", "resource_changes": [CREATE]})
     ],
 )
 def test_the_state_says_whether_anything_is_left_to_do(fields, state, description):
-    found = status_of(StackReview(stack="prod/db", **fields))
+    found = status_of(StackReview(stack="prod/db", **fields), is_merged=True)
     assert (found.context, found.state, found.description) == ("tfops/prod/db", state, description)
 
 
+def test_what_waits_before_the_merge_holds_no_merge_up():
+    for standing in (Standing.PLANNED, Standing.WAITING):
+        review = StackReview(stack="prod", standing=standing)
+        assert status_of(review, is_merged=False).state is State.SUCCESS
+    assert status_of(StackReview(stack="prod", standing=Standing.FAILED), is_merged=False).state is State.FAILURE
+
+
 def test_it_is_short_and_on_one_line():
-    found = status_of(StackReview(stack="s", standing=Standing.FAILED, error="a\x1b[1m" + "x" * 500), "https://run")
+    failed = StackReview(stack="s", standing=Standing.FAILED, error="a\x1b[1m" + "x" * 500)
+    found = status_of(failed, is_merged=False, url="https://run")
     assert len(found.description) == 140
     assert found.description.isprintable()
     assert found.url == "https://run"

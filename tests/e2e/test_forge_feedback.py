@@ -1,0 +1,123 @@
+"""What people see of a change on each forge: one comment that keeps up, and a status for each stack."""
+
+import json
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.people import Team
+from tests.e2e.reviewed import KINDS, TWO, Reviewed, fake
+from tests.e2e.sandbox import Sandbox
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no OpenSSH client"),
+]
+
+SECRET = "hunter2-is-secret"
+LARGE = f"""
+variable "password" {{
+  type      = string
+  default   = "{SECRET}"
+  sensitive = true
+}}
+
+resource "terraform_data" "many" {{
+  count = 300
+  input = {{ name = "number ${{count.index}}", password = var.password, note = "/approve @everyone <b>##vso[x]</b>" }}
+}}
+"""
+LIMITS = {"github": 65_000, "gitlab": 900_000, "bitbucket": 30_000, "azure": 140_000, "gitea": 60_000}
+
+
+@pytest.fixture(params=KINDS)
+def anywhere(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Reviewed]:
+    """A deployed stack on each of the forges, where reviews and signatures count."""
+    team = Team(sandbox=sandbox)
+    with fake(request.param, team) as forge:
+        reviewed = Reviewed(team=team, forge=forge)
+        reviewed.begin(approval='from = ["forge", "signed"]')
+        yield reviewed
+
+
+def comments(world: Reviewed, number: int) -> list[str]:
+    return [comment.body for comment in world.forge.comments(number) if comment.by == world.forge.me]
+
+
+def test_one_comment_keeps_up_with_plan_approval_and_apply(anywhere: Reviewed) -> None:
+    number = anywhere.propose("pr", {"prod/main.tf": TWO})
+    plan_id = anywhere.plan("pr")["prod"]["plan_id"]
+    (planned,) = comments(anywhere, number)
+    assert plan_id[:12] in planned
+    assert "terraform_data.a" in planned
+    head = anywhere.forge.proposals[number].head
+    (status,) = anywhere.forge.statuses(head).values()
+    assert "+0" not in status.description
+    assert "2 more needed" in status.description
+
+    approve = ("approve", plan_id, "--key", anywhere.team.key("alice"))
+    assert anywhere.team.sandbox.json(*approve, env=anywhere.forge.environ).code == 0
+    (approved,) = comments(anywhere, number)
+    assert approved != planned
+    assert "alice" in approved
+
+    anywhere.forge.approve(number, "bob")
+    anywhere.merge(number)
+    anywhere.sync(expect=0)
+    (applied,) = comments(anywhere, number)
+    assert "applied" in applied
+    sent = len(anywhere.forge.requests)
+    anywhere.sync(expect=0)
+    assert len(anywhere.forge.requests) == sent, "a run that finds nothing to do asks the forge nothing"
+
+
+def test_a_plan_of_300_resources_stays_within_the_limit_and_leaks_nothing(anywhere: Reviewed) -> None:
+    number = anywhere.propose("pr", {"prod/main.tf": LARGE})
+    anywhere.plan("pr")
+    (said,) = comments(anywhere, number)
+    assert len(said) <= LIMITS[anywhere.forge.kind]
+    assert len(said.encode()) <= LIMITS[anywhere.forge.kind]
+    everything = "\n".join(json.dumps(request.document) for request in anywhere.forge.requests if request.body)
+    assert SECRET not in everything
+    assert "terraform_data.many" in said
+    assert "\n/approve" not in said
+    assert "@everyone" not in said
+
+
+def test_a_waiting_plan_after_the_merge_is_told_once(anywhere: Reviewed) -> None:
+    number = anywhere.approved("pr", {"prod/main.tf": TWO}, "alice")
+    anywhere.merge(number)
+    anywhere.sync(expect=3)
+    (waiting,) = comments(anywhere, number)
+    assert "1 more needed" in waiting
+    posted = len(anywhere.forge.posted)
+    anywhere.sync(expect=3)
+    assert len(anywhere.forge.posted) == posted
+    assert comments(anywhere, number) == [waiting]
+
+
+def test_a_forge_that_takes_no_comments_fails_no_plan(anywhere: Reviewed) -> None:
+    anywhere.propose("pr", {"prod/main.tf": TWO})
+    anywhere.forge.fail(lambda request: request.method in ("POST", "PUT", "PATCH"), 403, times=None)
+    done = anywhere.plan("pr")
+    assert "the forge was not told" in done.err
+    assert "tfops-test" not in done.err
+
+
+def test_a_comment_that_somebody_planted_is_not_ours(anywhere: Reviewed) -> None:
+    number = anywhere.propose("pr", {"prod/main.tf": TWO})
+    anywhere.plan("pr")
+    (ours,) = comments(anywhere, number)
+    other = anywhere.propose("other", {"prod/more.tf": 'resource "terraform_data" "b" {}\n'})
+    anywhere.forge.comment(other, "dave", ours)
+    anywhere.plan("other")
+    assert len(anywhere.forge.comments(other)) == 2
+    assert anywhere.forge.comments(other)[0].body == ours
+
+
+def test_a_change_of_nothing_is_told_as_such(anywhere: Reviewed) -> None:
+    number = anywhere.propose("pr", {"README.md": "hello\n"})
+    anywhere.plan("pr", expect=0)
+    (said,) = comments(anywhere, number)
+    assert "stack" in said
