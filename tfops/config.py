@@ -13,6 +13,7 @@ from tfops import checks, schema
 from tfops.config_drift import Notification, drift_rules, notifications
 from tfops.config_forge import ForgeSettings, forge
 from tfops.config_gate import Approval, Evidence, Protect, approval, freezes, protect
+from tfops.config_policy import Policy, policies
 from tfops.config_store import Store, store
 from tfops.config_trust import Approver, Runner, trust
 from tfops.drift_rules import DriftRules
@@ -106,9 +107,10 @@ class Config:
     notifications: tuple[Notification, ...] = ()
     approvers: tuple[Approver, ...] = ()
     forge: ForgeSettings | None = None
+    policies: tuple[Policy, ...] = ()
 
 
-_BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify", "forge")
+_BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify", "forge", "policy")
 _ENVIRONMENT_KEYS = (
     "branch",
     "roots",
@@ -147,8 +149,10 @@ def parse_config(text: str, path: str = "tfops.hcl") -> Config:
         notifications=notifications(top),
         approvers=approvers,
         forge=forge(top),
+        policies=policies(top),
     )
     _check_references(config, top)
+    _check_policies(config, top)
     _check_forge(config, top)
     faults.raise_if_any()
     return config
@@ -298,6 +302,16 @@ def _check_references(config: Config, top: Section) -> None:
                 _refuse_reference(section, "" if id_ == own else "after", name, names)
     _check_cycles("environment", environments, top)
     _check_cycles("stack", stacks, top)
+
+
+def _check_policies(config: Config, top: Section) -> None:
+    """Whether there are the environments that policies are for."""
+    names = [environment.name for environment in config.environments]
+    judged = {policy.name: policy.environments for policy in config.policies}
+    for section, _, wanted in _ordered("policy", judged, top):
+        for name in wanted:
+            if name not in names:
+                _refuse_reference(section, "environments", name, names)
 
 
 def _check_forge(config: Config, top: Section) -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from tfops import checks
+from tfops.config_policy import Policy
 from tfops.freezes import DAYS, Freeze, Span, Weekly
 from tfops.schema import Field, Section, suggestion
 
@@ -98,6 +99,7 @@ class Gate:
     approval: Approval | None = None
     protects: tuple[Protect, ...] = ()
     freezes: tuple[Freeze, ...] = ()
+    policies: tuple[Policy, ...] = ()
 
     @property
     def wanted(self) -> int:
@@ -108,7 +110,8 @@ class Gate:
     def is_open(self) -> bool:
         """Whether everything passes."""
         ask = self.approval
-        return bool(ask and not ask.count and not ask.codeowners and not self.protects and not self.freezes)
+        held = self.protects or self.freezes or self.policies
+        return bool(ask and not ask.count and not ask.codeowners and not held)
 
 
 def approval(environment: Section) -> Approval | None:

@@ -14,6 +14,7 @@ import msgspec
 from tfops.attestation import STATEMENT_TYPE, Builder, Digest, Document, Moment, Source, Subject, decode
 from tfops.config import Config, Environment
 from tfops.config_gate import Approval, Gate, Protect, strictest
+from tfops.config_policy import Policy
 from tfops.config_trust import Approver, Runner
 from tfops.dsse import Verified
 from tfops.owners import PLACES
@@ -35,7 +36,7 @@ class TrustPredicate(Document, frozen=True, kw_only=True):
     config: str
     """The text of tfops.hcl."""
     files: Mapping[str, str]
-    """What trust names in the tree: public keys by path."""
+    """What the rules name in the tree, by path: public keys, and the files of policies."""
     approved_by: tuple[str, ...]
     reason: str
     builder: Builder
@@ -97,7 +98,7 @@ def decode_trust(verified: Verified, *, what: str) -> Trust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """A configuration with the text it was read from, and the public keys that it names, by path."""
+    """A configuration with the text it was read from, and by path the public keys and policy files that it names."""
 
     text: str
     config: Config
@@ -111,13 +112,14 @@ def gate_of(environment: str, asked: Gate, former: Iterable[str], rules: Config)
     that had its state; an environment that the rules do not know counts as all that they do know.
     """
     known = {one.name: one for one in rules.environments}
-    names = (name.partition("@")[0] for name in (environment, *former))
+    names = [name.partition("@")[0] for name in (environment, *former)]
     lists = ([known[name]] if name in known else known.values() for name in names)
     gates = [asked, *(gate_in(one) for found in lists for one in found)]
     return Gate(
         approval=strictest(gate.approval for gate in gates),
         protects=tuple(dict.fromkeys(protect for gate in gates for protect in gate.protects)),
         freezes=tuple(dict.fromkeys(freeze for gate in gates for freeze in gate.freezes)),
+        policies=tuple(one for one in rules.policies if any(name not in known or one.is_for(name) for name in names)),
     )
 
 
@@ -170,13 +172,15 @@ def rules_change(old: Rules, new: Rules) -> RulesChange:
 
     A changed environment asks for what it asked for before. A new one, and anybody new in trust, asks for the strictest
     there is: whoever may add a person or a state could otherwise get around every gate. To take a key away needs
-    nobody. Where an environment is never applied by itself, one person must agree.
+    nobody, nor to add a policy; to change one or its files needs the strictest of the environments that it judged.
+    Where an environment is never applied by itself, one person must agree.
     """
     every = strictest(one.approval for one in old.config.environments)
     changes = [
         *_environment_changes(old.config, new.config, every),
         *_trust_changes(old, new, every),
         *_forge_changes(old.config, new.config, every),
+        *_policy_changes(old, new),
         *((f"{place} changed", every) for place in PLACES if old.files.get(place) != new.files.get(place)),
     ]
     asked = strictest(Approval(count=1) if gate is None else gate for _, gate in changes) or _NOBODY
@@ -259,6 +263,24 @@ def _forge_changes(old: Config, new: Config, every: Approval | None) -> Iterable
     if before != now:
         words = " ".join(part for part in now or ("none",) if part)
         yield f"the forge is {words}", every
+
+
+def _policy_changes(old: Rules, new: Rules) -> Iterable[_Change]:
+    # Nobody can tell whether another text of a policy refuses less: as if it were taken away.
+    before, now = _policies(old), _policies(new)
+    for name in sorted({*before, *now}):
+        if name not in before:
+            yield f'policy "{name}" is new', _NOBODY
+        elif before[name] != now.get(name):
+            judged = (one.approval for one in old.config.environments if before[name][0].is_for(one.name))
+            yield f'policy "{name}" {"changed" if name in now else "is gone"}', _at_least_one(strictest(judged))
+
+
+def _policies(rules: Rules) -> dict[str, tuple[Policy, Mapping[str, str]]]:
+    return {
+        one.name: (one, {path: text for path, text in rules.files.items() if one.has(path)})
+        for one in rules.config.policies
+    }
 
 
 def _runners(rules: Rules) -> dict[str, tuple[Runner, str | None]]:

@@ -191,7 +191,7 @@ def test_where_nobody_can_be_asked_the_runner_accepts_the_rules_by_hand_and_it_i
     assert (done.code, done.json["version"], done.json["environments"]) == (
         0,
         2,
-        [{"environment": "prod", "approvals": 0, "protect": [], "freeze": []}],
+        [{"environment": "prod", "approvals": 0, "protect": [], "freeze": [], "policy": []}],
     )
     assert deployed.sandbox.sync(expect=0).json["rules"] is None
     entries = deployed.sandbox.json("audit", "verify").json["entries"]

@@ -20,6 +20,8 @@ def test_every_example_of_the_reference_is_a_whole_configuration(example):
     assert parse_config(example).environments
 
 
-@pytest.mark.parametrize("block", ["terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify"])
+@pytest.mark.parametrize(
+    "block", ["terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify", "policy"]
+)
 def test_every_block_has_a_section(block):
     assert re.search(rf"^## `{block}\b", PAGE, re.MULTILINE)

@@ -182,3 +182,67 @@ def test_every_runner_comes_to_the_same_id_and_another_text_to_another():
     assert proposal_id("a", one) == proposal_id("a", replace(one))
     others = [proposal_id("b", one), proposal_id("a", replace(one, text="x")), proposal_id("a", replace(one, files={}))]
     assert len({proposal_id("a", one), *others}) == 4
+
+
+POLICY = 'policy "names" {\n  command = ["sh", "policies/names.sh"]\n  files = ["policies"]\nENVIRONMENTS}\n'
+SCRIPT = {"policies/names.sh": "exit 1"}
+
+
+def judged(policy: str, files: dict[str, str], counts: tuple[int | None, int] = (2, 0)) -> Rules:
+    blocks = [
+        f'environment "{name}" {{\n branch = "main"\n roots = ["{name}"]\n'
+        + ("}\n" if count is None else f" approval {{ count = {count} }}\n}}\n")
+        for name, count in zip(("prod", "staging"), counts, strict=True)
+    ]
+    text = "".join(blocks) + policy
+    return Rules(text=text, config=parse_config(text), files=files)
+
+
+def everywhere(extra: str = "") -> str:
+    return POLICY.replace("ENVIRONMENTS", extra)
+
+
+STAGING = everywhere('  environments = ["staging"]\n')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted", "word"),
+    [
+        ((everywhere(), SCRIPT), ("", {}), 2, 'policy "names" is gone'),
+        ((everywhere(), SCRIPT), (everywhere(), {"policies/names.sh": "exit 0"}), 2, 'policy "names" changed'),
+        ((everywhere(), SCRIPT), (everywhere(), {**SCRIPT, "policies/more.rego": "x"}), 2, 'policy "names" changed'),
+        ((everywhere(), SCRIPT), (everywhere('  timeout = "1m"\n'), SCRIPT), 2, 'policy "names" changed'),
+        ((everywhere(), SCRIPT), (STAGING, SCRIPT), 2, 'policy "names" changed'),
+        ((STAGING, SCRIPT), ("", {}), 1, 'policy "names" is gone'),
+        (("", {}), (everywhere(), SCRIPT), 0, 'policy "names" is new'),
+    ],
+)
+def test_to_change_a_policy_needs_the_strictest_that_it_judged_and_to_add_one_nobody(old, new, wanted, word):
+    found = rules_change(judged(*old), judged(*new))
+    assert (found.words, found.wanted) == ((word,), wanted)
+
+
+def test_a_policy_of_an_environment_that_nothing_passes_by_itself_changes_when_one_person_agrees():
+    assert rules_change(judged(everywhere(), SCRIPT, (None, 0)), judged("", {}, (None, 0))).wanted == 1
+
+
+def test_a_file_that_is_no_policys_changes_no_rules():
+    old, new = judged(everywhere(), SCRIPT), judged(everywhere(), {**SCRIPT, "policies.rego": "x"})
+    assert rules_change(old, new).is_empty
+
+
+@pytest.mark.parametrize(
+    ("environment", "former", "names"),
+    [
+        ("staging", (), ["names"]),
+        ("staging@feature-x", (), ["names"]),
+        ("prod", (), []),
+        ("prod", ("staging",), ["names"]),
+        ("prod", ("gone",), ["names"]),
+        ("new", (), ["names"]),
+    ],
+)
+def test_a_policy_judges_its_environments_and_whoever_takes_over_their_states(environment, former, names):
+    gate = gate_of(environment, Gate(approval=Approval(count=0)), former, judged(STAGING, SCRIPT).config)
+    assert [policy.name for policy in gate.policies] == names
+    assert gate.is_open is False or not names

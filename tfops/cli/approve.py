@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from tfops.approval import Override
 from tfops.cli.options import Setting, branch_option, output_options
 from tfops.cli.saying import comment_option, key_option, saying_of, show_said, valid_option
 from tfops.errors import Exit, UsageError
@@ -19,8 +20,8 @@ from tfops.errors import Exit, UsageError
     "--override",
     "overrides",
     multiple=True,
-    type=click.Choice(["protect", "freeze"]),
-    help="Let PLAN pass by this part of the gate too. Can be given twice.",
+    type=click.Choice([one.value for one in Override]),
+    help="Let PLAN pass by this part of the gate too. Can be given again.",
 )
 @click.option("--withdraw", is_flag=True, help="Take your earlier decision over PLAN back.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the signed decision to a file.")
@@ -43,7 +44,7 @@ def command(
 
     PLAN is a plan id, or the directory of an artifact. The signature is made by ssh-keygen with your SSH key.
     """
-    from tfops.approval import Override, Word
+    from tfops.approval import Word
     from tfops.steps.opening import open_session
     from tfops.workflows.approve import say, take_over
 

@@ -94,6 +94,7 @@ def _gate_entry(name: str, gate: "Gate") -> dict[str, Any]:
         "approvals": gate.approval.count if gate.approval else None,
         "protect": [asdict(protect) for protect in gate.protects],
         "freeze": [freeze.name for freeze in gate.freezes],
+        "policy": [policy.name for policy in gate.policies],
     }
 
 
@@ -105,6 +106,8 @@ def _asks(gate: "Gate") -> Iterator[str]:
     yield from (words for protect in gate.protects for words in protect.words)
     if gate.freezes:
         yield f"frozen at times ({', '.join(freeze.name for freeze in gate.freezes)})"
+    if gate.policies:
+        yield f"judged by {', '.join(policy.name for policy in gate.policies)}"
 
 
 def rules_entry(waiting: "Proposal | None") -> dict[str, Any] | None:

@@ -3,8 +3,9 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -14,6 +15,7 @@ from tfops import (
     config_drift,
     config_forge,
     config_gate,
+    config_policy,
     config_store,
     config_trust,
     drift_rules,
@@ -40,6 +42,7 @@ _PARSERS = (
     config_drift,
     config_forge,
     config_gate,
+    config_policy,
     config_store,
     config_trust,
     drift_rules,
@@ -122,12 +125,16 @@ def _code_owners(read: Callable[[str], bytes]) -> dict[str, str]:
     return {}
 
 
-def read_rules(config: Config, text: str, read: Callable[[str], bytes]) -> Rules:
+def read_rules(
+    config: Config, text: str, read: Callable[[str], bytes], policy_files: Mapping[str, str] = MappingProxyType({})
+) -> Rules:
     """The rules of a configuration, with the public keys it names; raises ConfigError with all faults.
+
+    `policy_files` are the texts of what its policies consist of (`steps/policy_files`).
 
     `read` gives a file's bytes by its path, and raises KeyError or OSError where there is none.
     """
-    files: dict[str, str] = {}
+    files = dict(policy_files)
     problems = []
     for runner in config.runners:
         try:

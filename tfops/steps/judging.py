@@ -1,13 +1,16 @@
 """The gate's decision about a plan of a stack, with all that bears on it: the rules, people, and what was found."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tfops.changes import Plan
-from tfops.gate import Decision, Findings, decide, stops
+from tfops.gate import Decision, decide, stops
 from tfops.steps.applying import NOBODY, Approvals
 from tfops.steps.consenting import approvals_of, consent
 from tfops.steps.opening import now
 from tfops.steps.outcome import StackRun
+from tfops.steps.policies import findings as policy_findings
 from tfops.steps.store import PlanArtifact
 from tfops.steps.trusting import gate_for
 
@@ -20,13 +23,19 @@ class Judged:
     approvals: Approvals = NOBODY
 
 
-def judge(stack: StackRun, plan: Plan, changes: set[tuple[str, str]], waiting: PlanArtifact | None) -> Judged:
-    """Whether `plan` of the stack, which makes `changes`, may be applied now.
+def judge(
+    stack: StackRun,
+    plan: Plan,
+    redacted: Mapping[str, Any],
+    changes: set[tuple[str, str]],
+    waiting: PlanArtifact | None,
+) -> Judged:
+    """Whether `plan` of the stack, which makes `changes`, may be applied now. `redacted` is what policies see of it.
 
     `waiting` is a stored plan of just these changes, where there is one: what people said about it counts.
     """
     environment, gate, moment = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed), now()
-    findings: Findings = {}
+    findings = policy_findings(stack.session, stack.surveyed, gate, redacted)
     if not stops(gate, plan, moment, findings):
         return Judged(decision=decide(environment=environment, gate=gate, plan=plan, now=moment))
     found = consent(stack, changes, waiting, gate)

@@ -27,6 +27,7 @@ from tfops.steps.forge_access import connected
 from tfops.steps.hold import AnyOf, Hold, Wanted
 from tfops.steps.landings import Landings
 from tfops.steps.place import Place, place_of
+from tfops.steps.policy_files import policy_files
 from tfops.steps.store import Store, open_store
 from tfops.steps.trust_records import keys_of, read_trust, rules_of
 from tfops.tree import Tree
@@ -86,7 +87,8 @@ class Session:
     @cached_property
     def head_rules(self) -> Rules:
         """The rules as this revision has them."""
-        return read_rules(self.config, configuration_text(self.tree, self.caller), self.tree.read)
+        text, policies = configuration_text(self.tree, self.caller), policy_files(self.config.policies, self.tree)
+        return read_rules(self.config, text, self.tree.read, policies)
 
     @cached_property
     def trust(self) -> Trust | None:

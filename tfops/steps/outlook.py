@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tfops.approval import Override, Tally
 from tfops.attestation import Purpose, binding_checks
-from tfops.changes import Plan, parse_plan
+from tfops.changes import parse_plan
 from tfops.config_gate import Evidence, Gate
 from tfops.coverage import Gap
 from tfops.forge import Change, ForgeError
@@ -17,6 +17,7 @@ from tfops.steps.judging import judge
 from tfops.steps.opening import Session, now
 from tfops.steps.outcome import Options, StackRun
 from tfops.steps.planning import change_refs
+from tfops.steps.policies import findings
 from tfops.steps.reviews import ReviewedPlan
 from tfops.steps.store import PlanArtifact
 from tfops.steps.survey import fingerprint_of
@@ -55,11 +56,13 @@ def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, c
     gate = gate_for(session, surveyed)
     reviewed, fault = _open_reviews(session, gate, artifact, change)
     tally = decided(session, surveyed, artifact, gate, on_forge=reviewed).tally
+    redacted, found = parse_plan(artifact.files["plan.json"])
     decision = decide(
         environment=surveyed.stack.environment,
         gate=gate,
-        plan=_plan(artifact),
+        plan=found,
         now=now(),
+        findings=findings(session, surveyed, gate, redacted),
         consent=_as_if_merged(tally, gate, artifact),
     )
     return Outlook(decision=decision, tally=tally, faults=(fault,) if fault else ())
@@ -109,7 +112,8 @@ def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Survey
         started_on=now(),
         purpose=plan.purpose,
     )
-    judged = judge(stack, _plan(artifact), change_refs(plan.change_set), artifact)
+    redacted, found = parse_plan(artifact.files["plan.json"])
+    judged = judge(stack, found, redacted, change_refs(plan.change_set), artifact)
     return Outlook(decision=judged.decision, faults=_not_bound(stack, artifact))
 
 
@@ -124,7 +128,3 @@ def _not_bound(stack: StackRun, artifact: PlanArtifact) -> tuple[str, ...]:
     used = stack.session.store.is_claimed(stack.id, artifact.id)
     found = tuple(f"{check.name}: {check.detail}" for check in checks if not check.ok)
     return ("it was used already", *found) if used else found
-
-
-def _plan(artifact: PlanArtifact) -> Plan:
-    return parse_plan(artifact.files["plan.json"])[1]

@@ -179,6 +179,11 @@ def _read_plan(session: Session, work: Workplace, before: Snapshot, started_on: 
     )
 
 
+def plan_json(redacted: Mapping[str, Any]) -> bytes:
+    """The redacted plan as it is stored, and as policies read it."""
+    return json.dumps(redacted, indent=1, ensure_ascii=False).encode()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """A signed plan, ready to be stored: its id, its files, its envelope."""
@@ -201,7 +206,7 @@ def sign_plan(
     """Bind the plan to everything it was made from, and sign that."""
     files = {
         "plan.tfplan": planned.plan_file,
-        "plan.json": json.dumps(planned.redacted, indent=1, ensure_ascii=False).encode(),
+        "plan.json": plan_json(planned.redacted),
         "plan.txt": planned.text.encode(),
     }
     statement = PlanStatement(

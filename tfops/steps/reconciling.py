@@ -66,13 +66,14 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     if stack.head is None and not state.holds_something and not stack.options.as_new:
         refuse_look_alike(session, stack.surveyed, stack.live, stack.planned.plan)
     changes = change_refs(stack.planned.change_set.entries)
-    judged = judge(stack, stack.planned.plan, changes, given or _waiting_with(stack, changes))
+    asked = given or _waiting_with(stack, changes)
+    judged = judge(stack, stack.planned.plan, stack.planned.redacted, changes, asked)
     decision = judged.decision
     if stack.options.dry_run:
         return stack.result(Outcome.PENDING if decision.allowed else Outcome.WAITING, reasons=decision.reasons)
     if given is not None:
-        asked = change_refs(given.statement.predicate.change_set)
-        _refuse_other_changes(stack, stack.planned, asked, f"plan {given.id[:12]} says")
+        said = change_refs(given.statement.predicate.change_set)
+        _refuse_other_changes(stack, stack.planned, said, f"plan {given.id[:12]} says")
     if stack.judged is not None:
         _refuse_other_changes(stack, stack.planned, change_refs(stack.judged.entries), "was judged a moment ago")
     artifact = _store_plan(stack, stack.planned)
@@ -206,8 +207,8 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     except TfopsError:
         return None
     predicate = artifact.statement.predicate
-    plan = parse_plan(artifact.files["plan.json"])[1]
-    decision = judge(stack, plan, change_refs(predicate.change_set), artifact).decision
+    redacted, plan = parse_plan(artifact.files["plan.json"])
+    decision = judge(stack, plan, redacted, change_refs(predicate.change_set), artifact).decision
     if decision.allowed:
         return None
     stack.plan_id = plan_id

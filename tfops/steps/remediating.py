@@ -14,6 +14,7 @@ from tfops.steps.held import held
 from tfops.steps.opening import Session, now
 from tfops.steps.outcome import Options, Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned
+from tfops.steps.policies import findings
 from tfops.steps.scan_line import Remediation, StackDrift
 from tfops.steps.scanning import Base, Scanned, Target
 from tfops.steps.trusting import gate_for
@@ -99,7 +100,13 @@ def _rule_on(
     refused += tuple(_of_the_head(scanned, touched))
     surveyed = scanned.base.surveyed
     gate = gate_for(session, surveyed)
-    decision = decide(environment=surveyed.stack.environment, gate=gate, plan=planned.plan, now=now())
+    decision = decide(
+        environment=surveyed.stack.environment,
+        gate=gate,
+        plan=planned.plan,
+        now=now(),
+        findings=findings(session, surveyed, gate, planned.redacted),
+    )
     return _Ruling(refused=refused, waiting=decision.reasons)
 
 

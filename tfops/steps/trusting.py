@@ -55,7 +55,7 @@ def gate_for(session: Session, surveyed: Surveyed) -> Gate:
     """What an apply of the stack must pass. Raises VerificationError where the rules in force cannot be known."""
     stack, rules = surveyed.stack, session.rules.config
     asked = gate_in(stack)
-    if all(gate_in(one) == asked for one in rules.environments):
+    if not rules.policies and all(gate_in(one) == asked for one in rules.environments):
         return asked
     return gate_of(stack.environment, asked, _former(session, surveyed), rules)
 
@@ -205,9 +205,16 @@ def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ba
 
 def _diff(session: Session) -> str:
     old, new = session.rules, session.head_rules
-    lines = list(unified_diff(old.text.splitlines(), new.text.splitlines(), "in force", str(session.revision), n=2))
-    changed = (path for path in {**old.files, **new.files} if old.files.get(path) != new.files.get(path))
-    return "\n".join([*(line.rstrip("\n") for line in lines), *(f"{path} changes" for path in sorted(changed))])
+    texts = [("tfops.hcl", old.text, new.text)]
+    texts += [(path, old.files.get(path, ""), new.files.get(path, "")) for path in sorted({**old.files, **new.files})]
+    lines = (
+        line.rstrip("\n")
+        for path, before, now in texts
+        for line in unified_diff(
+            before.splitlines(), now.splitlines(), f"{path} in force", f"{path} at {session.revision}", n=2
+        )
+    )
+    return "\n".join(lines)
 
 
 def _again(session: Session) -> Session:

@@ -156,6 +156,8 @@ class _Work:
         caller, config = self._caller, self._read()
         place = place_of(config, caller)
         store = open_store(place.objects, expected_id=config.store.id, where=place.where)
+        if config.policies:
+            return  # what they consist of is read from a commit: the first sync puts it in force
         rules = read_rules(config, self._text(), lambda path: (self._directory / path).read_bytes())
         if store.stacks() or read_trust(store, caller, keys_of(rules)) is not None:
             return

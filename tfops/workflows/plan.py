@@ -17,6 +17,7 @@ from tfops.steps.feedback import Ended, tell_proposed
 from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
+from tfops.steps.policies import findings
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
 from tfops.steps.state import Snapshot, check_integrity
@@ -227,8 +228,13 @@ def _line(
     place: Path | None,
     drift: Drift,
 ) -> StackPlan:
+    gate = gate_for(session, surveyed)
     decision = decide(
-        environment=surveyed.stack.environment, gate=gate_for(session, surveyed), plan=planned.plan, now=now()
+        environment=surveyed.stack.environment,
+        gate=gate,
+        plan=planned.plan,
+        now=now(),
+        findings=findings(session, surveyed, gate, planned.redacted),
     )
     session.say(surveyed.id, f"plan {artifact.id[:12]}")
     return StackPlan(

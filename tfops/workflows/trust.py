@@ -6,7 +6,7 @@ from tfops.config_gate import Gate
 from tfops.config_trust import Approver
 from tfops.steps.opening import Session
 from tfops.steps.trusting import Proposal, accept, proposal
-from tfops.trust import Trust, gate_in
+from tfops.trust import Trust, gate_in, gate_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ def in_force(session: Session) -> InForce:
     environments = session.rules.config.environments
     return InForce(
         trust=session.trust,
-        gates=tuple((one.name, gate_in(one)) for one in environments),
+        gates=tuple((one.name, gate_of(one.name, gate_in(one), (), session.rules.config)) for one in environments),
         approvers=session.approvers,
         runners=tuple(sorted(session.keys)),
         waiting=proposal(session),
