@@ -1,12 +1,13 @@
 """GitLab as a fake: what tfops and python-gitlab ask for, in GitLab's words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from tests.forges.repository import Commit
 from tests.forges.server import Answer, Refusal, Request, route
-from tests.forges.world import Comment, FakeForge, Merged, Person, PostedStatus, Proposal, Push, Vote
+from tests.forges.world import Comment, FakeForge, Merged, Person, PostedStatus, Proposal, Push, Vote, last_votes
 
 PROJECT = 42
 LONGEST_NOTE = 1_000_000
@@ -34,6 +35,18 @@ class GitLab(FakeForge):
     def api(self) -> str:
         """The API's address."""
         return f"{self.url}/api/v4"
+
+    def page(self, request: Request, items: Sequence[Any], *, size: str = "per_page", most: int = 100) -> Answer:
+        """One page of a listing, with GitLab's headers."""
+        found = super().page(request, items, size=size, most=most)
+        number, length = int(request.query.get("page", 1)), int(request.query.get(size, 20))
+        more = {
+            "x-total": len(items),
+            "x-page": number,
+            "x-per-page": length,
+            "x-total-pages": -(-len(items) // length),
+        }
+        return replace(found, headers={**found.headers, **{name: str(value) for name, value in more.items()}})
 
     # Who
 
@@ -274,15 +287,6 @@ class GitLab(FakeForge):
             "committer_email": commit.committer.email, "committed_date": _time(commit.committer.at),
             "created_at": _time(commit.committer.at),
         }  # fmt: skip
-
-
-def last_votes(proposal: Proposal) -> list[Vote]:
-    """The last opinion of each person."""
-    last: dict[int | None, Vote] = {}
-    for vote in sorted(proposal.votes, key=lambda vote: vote.at):
-        if vote.opinion != "commented":
-            last[vote.by.id if vote.by else None] = vote
-    return list(last.values())
 
 
 def _review_state(vote: Vote) -> str:

@@ -360,5 +360,14 @@ class FakeForge(Server):
         return proposal.merged
 
 
+def last_votes(proposal: Proposal) -> list[Vote]:
+    """The last opinion of each person."""
+    last: dict[int | None, Vote] = {}
+    for vote in sorted(proposal.votes, key=lambda vote: vote.at):
+        if vote.opinion != "commented":
+            last[vote.by.id if vote.by else None] = vote
+    return list(last.values())
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
