@@ -12,6 +12,7 @@ from openapi_core import OpenAPI
 from openapi_core.datatypes import RequestParameters
 from openapi_core.templating.paths.exceptions import PathError
 
+from tests.forges import swagger
 from tests.forges.server import Exchange
 
 SPECS = Path(__file__).parents[3] / "shared" / "corpus" / "forge-specs"
@@ -42,11 +43,23 @@ def _spec(name: str) -> tuple[OpenAPI, bool]:
     path = SPECS / name
     if not path.exists():
         pytest.skip(f"the corpus is not at {path}")
-    text = path.read_bytes()
+    text = path.read_text(encoding="utf-8-sig")  # Microsoft's begin with a byte order mark
     document = msgspec.json.decode(text)
+    document = swagger.openapi(document) if "swagger" in document else document
     document["servers"] = [{"url": HOST}]
     _let_null_through(document)
-    return OpenAPI.from_dict(document), b'"nullable"' in text
+    _forget_security(document)
+    if name.startswith("bb-"):  # Bitbucket's own examples leave `type` out of what is sent
+        del document["components"]["schemas"]["object"]["required"]
+    return OpenAPI.from_dict(document), '"nullable"' in text
+
+
+def _forget_security(node: Any) -> None:
+    """Who is let in is tested elsewhere, and not every way is known to the library."""
+    if isinstance(node, dict):
+        node.pop("security", None)
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _forget_security(child)
 
 
 def _let_null_through(node: Any) -> None:
@@ -102,7 +115,7 @@ def _request(exchange: Exchange, prefix: str) -> _Request:
     headers = {**asked.headers, **{name.title(): value for name, value in asked.headers.items()}}
     return _Request(
         host_url=HOST,
-        path=asked.path.removeprefix(prefix),
+        path=asked.path.removeprefix(prefix).rstrip("/"),
         method=asked.method.lower(),
         parameters=RequestParameters(query=dict(asked.query), header=headers),  # type: ignore[arg-type]
         content_type=asked.headers.get("content-type", "application/json"),

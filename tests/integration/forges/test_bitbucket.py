@@ -628,5 +628,5 @@ def test_atlassians_client_reads_the_status_that_tfops_wrote(fake: Fake, forge: 
     assert [(build.name, build.successful, build.refname) for build in commit.builds()] == [
         ("tfops/app", True, "feature")
     ]
-    commit.add_build("other", url="https://x.example", state="FAILED", refname="feature")
+    commit.add_build("other", url="https://x.example", state="FAILED", refname="feature", description="no")
     assert fake.statuses(change.head)["other"].state == "FAILED"
