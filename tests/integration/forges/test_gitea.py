@@ -8,12 +8,12 @@ import pytest
 
 from tests.forges import contract
 from tests.forges.gitea import Gitea as Fake
-from tests.forges.server import Answer
+from tests.forges.stories import landed, proposed, refused, told, without
 from tests.forges.world import Comment
 from tfops.adapters.forges import gitea
 from tfops.adapters.forges.gitea import Gitea
 from tfops.adapters.forges.texts import mark
-from tfops.forge import Change, ForgeError, Opinion, Review, State, Status
+from tfops.forge import Opinion, Review, State, Status
 
 
 @pytest.fixture
@@ -33,22 +33,8 @@ def forge(fake: Fake) -> Gitea:
     return replace(found, api=replace(found.api, sleep=lambda seconds: None))
 
 
-def proposed(fake: Fake, branch: str = "feature", *, commits: int = 1, author: str = "alice") -> int:
-    """A pull request of that many commits."""
-    for number in range(commits):
-        by = fake.people[author].signature
-        fake.git.commit(branch, {f"{branch}-{number}.tf": f"# {branch} {number}\n"}, by=by)
-    return fake.open(branch, author=author)
-
-
 def reviews(forge: Gitea, number: int) -> tuple[Review, ...]:
     return forge.reviews(forge.change(number))
-
-
-def landed(forge: Gitea, commit: str, branch: str = "main") -> Change:
-    found = forge.landed(commit, branch)
-    assert found is not None
-    return found
 
 
 # Which change
@@ -107,7 +93,7 @@ def test_a_source_branch_that_was_deleted_after_the_merge_leaves_the_head(fake: 
 
 def test_a_merged_change_whose_commits_are_not_listed_has_a_fault(fake: Fake, forge: Gitea) -> None:
     tip = fake.merge(proposed(fake))
-    fake.fail(("GET", "/pulls/1/commits"), Answer(200, []))
+    told(fake, "/pulls/1/commits", [])
     assert landed(forge, tip).faults == ("the forge does not say which commit of it was merged",)
 
 
@@ -150,6 +136,14 @@ def test_who_wrote_or_committed_any_commit_had_a_hand_in_it(fake: Fake, forge: G
     assert {account.shown for account in forge.change(number).contributors} == {"alice", "bob"}
 
 
+def test_every_commit_of_a_change_is_named(fake: Fake, forge: Gitea) -> None:
+    number = proposed(fake, commits=3)
+    expected = {commit.id for commit in fake.commits_of(fake.proposals[number])}
+    assert set(forge.change(number).commits) == expected
+    fake.merge(number, "squash")
+    assert set(forge.change(number).commits) == expected
+
+
 def test_contributors_are_read_from_every_page(fake: Fake, forge: Gitea) -> None:
     fake.git.commit("feature", {"0.tf": "# 0\n"}, by=fake.people["bob"].signature)
     number = proposed(fake, commits=51)
@@ -187,7 +181,7 @@ def test_a_stale_approval_stays_with_the_commit_that_it_was_given_for(fake: Fake
 def test_a_stale_approval_that_names_the_newest_commit_saw_no_known_commit(fake: Fake, forge: Gitea) -> None:
     number = proposed(fake)
     review = fake._review(fake.proposals[number], fake.approve(number, "bob")) | {"stale": True}
-    fake.fail(("GET", "/reviews"), Answer(200, [review]))
+    told(fake, "/reviews", [review])
     assert [review.head for review in reviews(forge, number)] == [None]
 
 
@@ -226,7 +220,7 @@ def test_comments_and_requests_for_a_review_are_no_opinions(fake: Fake, forge: G
     fake.remark(number, "bob")
     comment = fake._review(fake.proposals[number], fake.proposals[number].votes[0])
     asked_team = {**comment, "state": "REQUEST_REVIEW", "user": None}
-    fake.fail(("GET", "/reviews"), Answer(200, [comment, asked_team, {**comment, "state": "PENDING"}]))
+    told(fake, "/reviews", [comment, asked_team, {**comment, "state": "PENDING"}])
     assert reviews(forge, number) == ()
 
 
@@ -240,21 +234,17 @@ def test_a_review_of_an_account_that_is_gone_has_nobody(fake: Fake, forge: Gitea
 def test_a_review_that_lacks_a_field_is_not_understood(fake: Fake, forge: Gitea, field: str) -> None:
     number = proposed(fake)
     review = fake._review(fake.proposals[number], fake.approve(number, "bob"))
-    del review[field]
-    fake.fail(("GET", "/reviews"), Answer(200, [review]))
-    with pytest.raises(ForgeError) as caught:
+    told(fake, "/reviews", [without(review, field)])
+    with refused("forge.unexpected"):
         reviews(forge, number)
-    assert caught.value.problems[0].code == "forge.unexpected"
 
 
 @pytest.mark.parametrize("field", ["merged", "merged_at", "head", "base", "user", "html_url"])
 def test_a_change_that_lacks_a_field_is_not_understood(fake: Fake, forge: Gitea, field: str) -> None:
     whole = fake._pull(fake.proposals[proposed(fake)])
-    del whole[field]
-    fake.fail(("GET", "/pulls/1"), Answer(200, whole))
-    with pytest.raises(ForgeError) as caught:
+    told(fake, "/pulls/1", without(whole, field))
+    with refused("forge.unexpected"):
         forge.change(1)
-    assert caught.value.problems[0].code == "forge.unexpected"
 
 
 # Comments
@@ -286,9 +276,8 @@ def test_a_token_that_may_not_say_whose_it_is_edits_nothing(fake: Fake, forge: G
     change = forge.change(proposed(fake))
     forge.comment(change, "plan", "first")
     fake.fail(("GET", "/user"), 403)
-    with pytest.raises(ForgeError) as caught:
+    with refused("forge.denied"):
         forge.comment(change, "plan", "second")
-    assert caught.value.problems[0].code == "forge.denied"
     assert [comment.body.partition("\n")[2] for comment in written(fake, 1)] == ["first"]
 
 

@@ -11,11 +11,12 @@ from openapi_core.exceptions import OpenAPIError
 from tests.forges import contract
 from tests.forges.github import GitHub as Fake
 from tests.forges.server import Answer, Exchange, Request
+from tests.forges.stories import landed, proposed, refused, told, without
 from tests.forges.world import Comment, Vote
 from tfops.adapters.forges import github
 from tfops.adapters.forges.github import GitHub
 from tfops.adapters.forges.texts import mark
-from tfops.forge import Change, ForgeError, Opinion, State, Status
+from tfops.forge import ForgeError, Opinion, State, Status
 
 
 @pytest.fixture
@@ -39,26 +40,12 @@ def connected(fake: Fake) -> GitHub:
     return replace(found, api=replace(found.api, sleep=lambda seconds: None))
 
 
-def proposed(fake: Fake, branch: str = "feature", *, commits: int = 1, author: str = "alice") -> int:
-    """A pull request of that many commits."""
-    for number in range(commits):
-        by = fake.people[author].signature
-        fake.git.commit(branch, {f"{branch}-{number}.tf": f"# {branch} {number}\n"}, by=by)
-    return fake.open(branch, author=author)
-
-
 def opinions(forge: GitHub, number: int) -> list[tuple[str | None, Opinion]]:
     return [(review.by.shown if review.by else None, review.opinion) for review in reviews(forge, number)]
 
 
 def reviews(forge: GitHub, number: int) -> tuple[github.Review, ...]:
     return forge.reviews(forge.change(number))
-
-
-def landed(forge: GitHub, commit: str, branch: str = "main") -> Change:
-    found = forge.landed(commit, branch)
-    assert found is not None
-    return found
 
 
 # Which change
@@ -107,7 +94,7 @@ def test_a_direct_push_has_no_change_and_is_asked_for_three_times(fake: Fake) ->
 
 def test_an_index_that_lags_behind_the_merge_is_asked_again(fake: Fake, forge: GitHub) -> None:
     tip = fake.merge(proposed(fake))
-    fake.fail(("GET", f"/commits/{tip}/pulls"), Answer(200, []))
+    told(fake, f"/commits/{tip}/pulls", [])
     assert landed(forge, tip).number == 1
 
 
@@ -170,6 +157,14 @@ def test_who_wrote_or_committed_any_commit_had_a_hand_in_it(fake: Fake, forge: G
     assert {account.shown for account in forge.change(number).contributors} == {"alice", "bob"}
 
 
+def test_every_commit_of_a_change_is_named(fake: Fake, forge: GitHub) -> None:
+    number = proposed(fake, commits=3)
+    expected = {commit.id for commit in fake.commits_of(fake.proposals[number])}
+    assert set(forge.change(number).commits) == expected
+    fake.merge(number, "squash")
+    assert set(forge.change(number).commits) == expected
+
+
 def test_contributors_are_read_from_every_page(fake: Fake, forge: GitHub) -> None:
     fake.git.commit("feature", {"0.tf": "# 0\n"}, by=fake.people["bob"].signature)
     number = proposed(fake, commits=101)
@@ -195,13 +190,13 @@ def test_a_bot_is_told_to_be_one(fake: Fake, forge: GitHub) -> None:
 def test_a_commit_of_nobody_whom_github_knows_adds_no_contributor(fake: Fake, forge: GitHub) -> None:
     number = proposed(fake)
     commit = fake._commit(fake.commits_of(fake.proposals[number])[0]) | {"author": None, "committer": {}}
-    fake.fail(("GET", "/commits"), Answer(200, [commit]))
+    told(fake, "/commits", [commit])
     assert forge.change(number).contributors == ()
 
 
 def test_a_change_of_an_account_that_is_gone_has_no_author(fake: Fake, forge: GitHub) -> None:
     whole = fake._whole_pull(fake.proposals[proposed(fake)])
-    fake.fail(("GET", "/pulls/1"), Answer(200, {**whole, "user": None}))
+    told(fake, "/pulls/1", {**whole, "user": None})
     assert forge.change(1).author is None
 
 
@@ -240,7 +235,7 @@ def test_a_review_that_is_not_submitted_yet_is_no_opinion(fake: Fake, forge: Git
     number = proposed(fake)
     pending = fake._review(fake.proposals[number], fake.approve(number, "bob")) | {"state": "PENDING"}
     del pending["submitted_at"]
-    fake.fail(("GET", "/reviews"), Answer(200, [pending]))
+    told(fake, "/reviews", [pending])
     assert opinions(forge, number) == []
 
 
@@ -320,27 +315,23 @@ def replace_id(vote: Vote, number: int) -> Vote:
 def test_a_review_that_lacks_a_field_is_not_understood(fake: Fake, forge: GitHub, field: str) -> None:
     number = proposed(fake)
     review = fake._review(fake.proposals[number], fake.approve(number, "bob"))
-    del review[field]
-    fake.fail(("GET", "/reviews"), Answer(200, [review]))
-    with pytest.raises(ForgeError) as caught:
+    told(fake, "/reviews", [without(review, field)])
+    with refused("forge.unexpected"):
         reviews(forge, number)
-    assert caught.value.problems[0].code == "forge.unexpected"
 
 
 @pytest.mark.parametrize("field", ["merged", "merged_at", "head", "base", "user", "commits"])
 def test_a_change_that_lacks_a_field_is_not_understood(fake: Fake, forge: GitHub, field: str) -> None:
     whole = fake._whole_pull(fake.proposals[proposed(fake)])
-    del whole[field]
-    fake.fail(("GET", "/pulls/1"), Answer(200, whole))
-    with pytest.raises(ForgeError) as caught:
+    told(fake, "/pulls/1", without(whole, field))
+    with refused("forge.unexpected"):
         forge.change(1)
-    assert caught.value.problems[0].code == "forge.unexpected"
 
 
 def test_a_state_of_a_review_that_nobody_knows_is_not_understood(fake: Fake, forge: GitHub) -> None:
     number = proposed(fake)
     review = fake._review(fake.proposals[number], fake.approve(number, "bob")) | {"state": "VETOED"}
-    fake.fail(("GET", "/reviews"), Answer(200, [review]))
+    told(fake, "/reviews", [review])
     with pytest.raises(ForgeError, match="does not understand"):
         reviews(forge, number)
 
@@ -462,9 +453,8 @@ def test_a_repository_that_cannot_be_is_refused(name: str) -> None:
 
 def test_a_renamed_repository_is_told_and_not_followed(fake: Fake, forge: GitHub) -> None:
     fake.fail(("GET", "/pulls/1"), Answer(301, {}, {"location": f"{fake.url}/api/v3/repositories/1/pulls/1"}))
-    with pytest.raises(ForgeError) as caught:
+    with refused("forge.moved"):
         forge.change(1)
-    assert caught.value.problems[0].code == "forge.moved"
     assert len(fake.requests) == 1
 
 

@@ -206,6 +206,7 @@ class Gitea:
             is_merged=pull.merged,
             merged_on=pull.merged_at,
             contributors=tuple(dict.fromkeys(account for account in accounts if account is not None)),
+            commits=tuple(commit.sha for commit in commits),
             faults=() if head else ("the forge does not say which commit of it was merged",),
         )
 
