@@ -187,7 +187,7 @@ class Server:
         """Called before each request, under the lock."""
 
     def page(self, request: Request, items: Sequence[Any], *, size: str = "per_page", most: int = 100) -> Answer:
-        """One page of a listing, with `Link` and how many there are; `size` is how this forge calls the page's length."""
+        """One page of a listing, with `Link` and a total; `size` is how this forge calls the page's length."""
         length = min(int(request.query.get(size, 30)), most)
         number = max(int(request.query.get("page", 1)), 1)
         headers = {"x-total-count": str(len(items)), "x-total": str(len(items))}

@@ -92,6 +92,16 @@ def test_a_direct_push_has_no_change_and_is_asked_for_three_times(fake: Fake) ->
     assert len(fake.sent("GET", "/pulls")) == 3
 
 
+def test_of_many_direct_pushes_only_the_newest_is_waited_for(fake: Fake) -> None:
+    """They are asked for from the newest to the oldest: what is older is in the index by then."""
+    waited: list[float] = []
+    forge = connected(fake)
+    forge = replace(forge, api=replace(forge.api, sleep=waited.append))
+    commits = [fake.git.commit("main", {"x.tf": f"# by hand {number}\n"}) for number in range(4)]
+    assert [forge.landed(commit, "main") for commit in reversed(commits)] == [None] * 4
+    assert waited == [1.0, 2.0]
+
+
 def test_an_index_that_lags_behind_the_merge_is_asked_again(fake: Fake, forge: GitHub) -> None:
     tip = fake.merge(proposed(fake))
     told(fake, f"/commits/{tip}/pulls", [])

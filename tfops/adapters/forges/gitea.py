@@ -1,6 +1,5 @@
 """Gitea and Forgejo: the same API under two names."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +8,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from tfops.adapters.forges.texts import mark, shortened
+from tfops.adapters.forges.texts import mark, owner_and_name, shortened
 from tfops.adapters.forges.transport import Transport, next_link
 from tfops.forge import Account, Change, Opinion, Review, Status
 
@@ -17,7 +16,6 @@ PAGE = 50  # more is cut down by the server
 LONGEST_DESCRIPTION = 255
 GHOST = -1  # the account of those who are gone
 ACTIONS = -2  # the account of the token that a workflow is given
-_REPOSITORY = re.compile(r"(?!\.)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
 _OPINIONS = {"APPROVED": Opinion.APPROVED, "REQUEST_CHANGES": Opinion.REJECTED}
 Item = TypeVar("Item")
 
@@ -104,10 +102,8 @@ class Written(msgspec.Struct):
 
 def connect(url: str, repository: str, *, token: str, say: Callable[[str], None]) -> "Gitea":
     """A repository on Gitea or Forgejo; nothing is sent yet. Raises ValueError for one that cannot be."""
-    if not _REPOSITORY.fullmatch(repository):
-        raise ValueError("it is owner/name")
     api = Transport(base=f"{url}/api/v1", headers={"authorization": f"token {token}"}, say=say)
-    return Gitea(api=api, repository=repository)
+    return Gitea(api=api, repository=owner_and_name(repository))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 """GitHub and GitHub Enterprise: REST, and GraphQL for the one question of who we are."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,14 +9,13 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from tfops.adapters.forges.texts import mark, shortened
+from tfops.adapters.forges.texts import mark, owner_and_name, shortened
 from tfops.adapters.forges.transport import Transport, decoded, next_link, refusal
 from tfops.forge import Account, Change, Opinion, Review, Status
 
 PAGE = 100
 PAUSES = (1.0, 2.0)  # after a merge the index of commits lags behind for some seconds
 LONGEST_DESCRIPTION = 140
-_REPOSITORY = re.compile(r"(?!\.)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
 _OPINIONS = {
     "APPROVED": Opinion.APPROVED,
     "CHANGES_REQUESTED": Opinion.REJECTED,
@@ -134,13 +132,11 @@ class Viewer(msgspec.Struct):
 
 def connect(url: str, repository: str, *, token: str, say: Callable[[str], None]) -> "GitHub":
     """A repository on GitHub; nothing is sent yet. Raises ValueError for one that cannot be."""
-    if not _REPOSITORY.fullmatch(repository):
-        raise ValueError("it is owner/name")
     rest, graphql = _addresses(url)
     headers = {"authorization": f"Bearer {token}", "x-github-api-version": "2022-11-28"}
     return GitHub(
         api=Transport(base=f"{rest}/repos/{repository}", headers=headers, say=say),
-        repository=repository,
+        repository=owner_and_name(repository),
         graphql=graphql,
     )
 

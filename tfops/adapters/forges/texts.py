@@ -1,6 +1,16 @@
-"""What forges' texts have in common: the mark that tells our comments, and how to cut to a length."""
+"""What forges' texts have in common: names of repositories, the mark that tells our comments, cutting to a length."""
 
 import hashlib
+import re
+
+_OWNER_AND_NAME = re.compile(r"(?!\.)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
+
+
+def owner_and_name(repository: str) -> str:
+    """The repository, if it is `owner/name` and nothing more; raises ValueError else. It becomes part of addresses."""
+    if not _OWNER_AND_NAME.fullmatch(repository):
+        raise ValueError("it is owner/name")
+    return repository
 
 
 def mark(key: str) -> str:
