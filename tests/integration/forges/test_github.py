@@ -300,6 +300,14 @@ def test_a_token_that_may_not_ask_who_may_write_leaves_it_unknown(fake: Fake, fo
     assert [review.may_write for review in reviews(forge, number)] == [None]
 
 
+def test_a_forge_that_breaks_when_asked_who_may_write_is_an_error(fake: Fake, forge: GitHub) -> None:
+    number = proposed(fake)
+    fake.approve(number, "bob")
+    fake.fail(("GET", "/permission"), 500, times=None)
+    with refused("forge.failed"):
+        reviews(forge, number)
+
+
 def test_who_may_write_is_asked_once_for_each_person(fake: Fake, forge: GitHub) -> None:
     number = proposed(fake)
     for _ in range(3):
