@@ -163,3 +163,31 @@ def test_secrets_of_a_plan_reach_no_policy(sandbox: Sandbox) -> None:
     _, reasons = waits(sandbox.sync())
     assert "terraform_data" in reasons
     assert "hush-hush" not in reasons
+
+
+def test_who_looks_at_a_waiting_plan_sees_what_the_policies_say(team: Team) -> None:
+    team.sandbox.commit({"prod/main.tf": BAD})
+    plan_id, _ = waits(team.sandbox.sync())
+    assert "may not be called forbidden" in team.sandbox.tfops("inspect", plan_id).out
+
+
+def test_a_policy_that_only_another_environment_names_does_not_judge(sandbox: Sandbox) -> None:
+    team = Team(sandbox=sandbox)
+    other = '\nenvironment "other" {\n  branch = "main"\n  roots = ["other"]\n  approval {\n    count = 0\n  }\n}\n'
+    text = team.config(count=0, extra=COMMAND.replace("}", '  environments = ["other"]\n}') + other)
+    sandbox.commit({"tfops.hcl": text, "prod/main.tf": BAD, "other/main.tf": BAD, "policies/names.sh": SCRIPT})
+    assert sandbox.sync(expect=3).outcomes == {"prod": "applied", "other": "waiting"}
+
+
+def test_an_environment_that_takes_over_a_state_is_judged_by_its_policies(team: Team) -> None:
+    only = COMMAND.replace("}", '  environments = ["prod"]\n}')
+    team.sandbox.commit({"tfops.hcl": team.config(count=0, extra=only)})
+    team.approve_rules("alice")
+    team.sandbox.sync(expect=0)
+    text = team.config(count=0, extra=only.replace('["prod"]', '["fresh"]'))
+    text = text.replace('environment "prod"', 'environment "fresh"')
+    moved = '\nmoved {\n  from = "prod"\n  to   = "fresh"\n}\n'
+    team.sandbox.commit({"tfops.hcl": text + moved, "policies/names.sh": "exit 0\n", "prod/main.tf": BAD})
+    waiting = team.sandbox.sync()
+    assert waiting.outcomes == {"fresh": "waiting"}, waiting
+    assert "may not be called forbidden" in "\n".join(waiting["fresh"]["reasons"])
