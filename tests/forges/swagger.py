@@ -40,7 +40,10 @@ def _parameter(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _response(found: dict[str, Any]) -> dict[str, Any]:
-    content = {"content": _json(found["schema"])} if "schema" in found else {}
+    schema = found.get("schema")
+    if schema is not None and schema.get("type") == "array":  # Microsoft names the list; it is sent as `value`
+        schema = {"type": "object", "required": ["value"], "properties": {"value": schema}}
+    content = {"content": _json(schema)} if schema else {}
     return {"description": found.get("description", ""), **content}
 
 
