@@ -6,7 +6,7 @@ worse than none.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
 from tfops import checks, schema
@@ -14,6 +14,7 @@ from tfops.config_drift import Notification, drift_rules, notifications
 from tfops.config_forge import ForgeSettings, forge
 from tfops.config_gate import Approval, Evidence, Protect, approval, freezes, protect
 from tfops.config_policy import Policy, policies
+from tfops.config_review import Review, review
 from tfops.config_store import Store, store
 from tfops.config_trust import Approver, Runner, trust
 from tfops.drift_rules import DriftRules
@@ -108,9 +109,12 @@ class Config:
     approvers: tuple[Approver, ...] = ()
     forge: ForgeSettings | None = None
     policies: tuple[Policy, ...] = ()
+    review: Review = field(default_factory=Review)
 
 
-_BLOCKS = ("terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify", "forge", "policy")
+_BLOCKS = (
+    *("terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify", "forge", "policy", "review"),
+)
 _ENVIRONMENT_KEYS = (
     "branch",
     "roots",
@@ -150,6 +154,7 @@ def parse_config(text: str, path: str = "tfops.hcl") -> Config:
         approvers=approvers,
         forge=forge(top),
         policies=policies(top),
+        review=review(top),
     )
     _check_references(config, top)
     _check_policies(config, top)

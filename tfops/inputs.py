@@ -159,6 +159,12 @@ class _Place:
     escaping: str | None = None
 
 
+def real_entry(tree: Tree, path: str) -> Entry | None:
+    """The file that a path leads to, through all links; None where it leads to none."""
+    real = _follow(tree, path).real
+    return tree.entries.get(real) if real is not None else None
+
+
 def _follow(tree: Tree, path: str) -> _Place:
     """Goes along a path as the kernel does, one name at a time, each link replaced by its target."""
     waiting, here = path.split("/")[::-1], ""

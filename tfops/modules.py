@@ -9,14 +9,15 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
+from tfops.blocks import Attribute, Block, Members, Scalar, label_of, members_of, scalar_of, text_of
+from tfops.effects import Effect, ProviderUse, effects, providers_used
 from tfops.references import PathReference, references
 from tfops.scanner import Group, Node, Text, beginning, decoded, parse, split, unwrapped
 from tfops.scanner_json import parse_json
 
 Product: TypeAlias = Literal["terraform", "tofu"]
-Scalar: TypeAlias = str | int | bool
 Attributes: TypeAlias = tuple[tuple[str, Scalar], ...]
 
 
@@ -63,6 +64,8 @@ class Facts:
     remote_states: tuple[RemoteState, ...]
     required_version: tuple[str, ...]
     providers_key: str
+    effects: tuple[Effect, ...]
+    providers: tuple[ProviderUse, ...]
 
 
 def scan(data: bytes, path: str) -> Facts:
@@ -72,7 +75,7 @@ def scan(data: bytes, path: str) -> Facts:
     """
     text = decoded(data, path)
     nodes = parse_json(text, path) if path.endswith(".json") else parse(text, path)
-    return _facts(tuple(_members(nodes)))
+    return _facts(tuple(members_of(nodes)))
 
 
 def ignored_changes(data: bytes, path: str) -> dict[str, tuple[str, ...]]:
@@ -82,7 +85,7 @@ def ignored_changes(data: bytes, path: str) -> dict[str, tuple[str, ...]]:
     """
     text = decoded(data, path)
     nodes = parse_json(text, path) if path.endswith(".json") else parse(text, path)
-    resources = [member for member in _members(nodes) if isinstance(member, _Block) and member.type == "resource"]
+    resources = [member for member in members_of(nodes) if isinstance(member, Block) and member.type == "resource"]
     found = {".".join(block.labels): _ignored(block) for block in resources}
     return {name: attributes for name, attributes in found.items() if attributes}
 
@@ -101,14 +104,14 @@ def is_local(source: str) -> bool:
     return source.startswith(("./", "../"))
 
 
-def _ignored(resource: "_Block") -> tuple[str, ...]:
+def _ignored(resource: "Block") -> tuple[str, ...]:
     nodes = tuple(node for block in resource.blocks("lifecycle") for node in block.body.nodes)
     match unwrapped(resource.attributes.get("lifecycle", ())):  # as JSON writes it
         case (Group(opened="{", nodes=inside),):
             nodes += inside
         case _:
             pass
-    values = [m.value for m in _members(nodes) if isinstance(m, _Attribute) and m.name == "ignore_changes"]
+    values = [m.value for m in members_of(nodes) if isinstance(m, Attribute) and m.name == "ignore_changes"]
     return tuple(name for value in values for name in _names(unwrapped(value)))
 
 
@@ -117,7 +120,7 @@ def _names(value: tuple[Node, ...]) -> Iterator[str]:
         case (Group(opened="[", nodes=nodes),):
             for run in split(nodes, {",", "\n"}):
                 yield from _names(run)
-        case (first, *_) if (label := _label(first)) is not None:
+        case (first, *_) if (label := label_of(first)) is not None:
             yield re.split(r"[.\[]", label)[0]
         case _:
             pass
@@ -137,66 +140,8 @@ def _is_override(name: str) -> bool:
     return stem == "override" or stem.endswith("_override")
 
 
-@dataclass(frozen=True, slots=True)
-class _Attribute:
-    """`name = value` in a body or an object. What is neither this nor a block has no name."""
-
-    name: str
-    value: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """`type "label" { … }`."""
-
-    type: str
-    labels: tuple[str, ...]
-    body: Group
-
-    @property
-    def members(self) -> "Iterator[_Attribute | _Block]":
-        """What stands in the body."""
-        return _members(self.body.nodes)
-
-    @property
-    def attributes(self) -> dict[str, tuple[Node, ...]]:
-        """The values of the body's own attributes."""
-        return {member.name: member.value for member in self.members if isinstance(member, _Attribute)}
-
-    def blocks(self, type: str) -> "list[_Block]":
-        """The blocks of one type in the body."""
-        return [member for member in self.members if isinstance(member, _Block) and member.type == type]
-
-
-_Members: TypeAlias = tuple[_Attribute | _Block, ...]
-
-
-def _members(nodes: Iterable[Node]) -> Iterator[_Attribute | _Block]:
-    for run in split(nodes, {"\n", ","}):
-        yield _member(run)
-
-
-def _member(nodes: tuple[Node, ...]) -> _Attribute | _Block:
-    name, last = _label(nodes[0]), nodes[-1]
-    if name is None or len(nodes) < 2:
-        return _Attribute("", nodes)
-    if nodes[1] in ("=", ":"):
-        return _Attribute(name, nodes[2:])
-    labels = tuple(label for node in nodes[1:-1] if (label := _label(node)) is not None)
-    if isinstance(last, Group) and last.opened == "{" and len(labels) == len(nodes) - 2:
-        return _Block(name, labels, last)
-    return _Attribute("", nodes)
-
-
-def _label(node: Node) -> str | None:
-    """A name, with or without quotes."""
-    if isinstance(node, str):
-        return node
-    return node.literal if isinstance(node, Text) else None
-
-
-def _facts(members: _Members) -> Facts:
-    blocks = [member for member in members if isinstance(member, _Block)]
+def _facts(members: Members) -> Facts:
+    blocks = [member for member in members if isinstance(member, Block)]
     settings = [block for block in blocks if block.type == "terraform"]
     paths = list(references(_swept(members)))
     return Facts(
@@ -206,16 +151,18 @@ def _facts(members: _Members) -> Facts:
         backend=next((found for block in reversed(settings) if (found := _backend(block))), None),
         remote_states=tuple(_remote_state(block) for block in blocks if _is_remote_state(block)),
         required_version=tuple(
-            version for block in settings if (version := _text_of(block.attributes.get("required_version")))
+            version for block in settings if (version := text_of(block.attributes.get("required_version")))
         ),
         providers_key=_digest(sorted(set(_providers(blocks)))),
+        effects=tuple(effects(blocks)),
+        providers=tuple(dict.fromkeys(providers_used(blocks))),
     )
 
 
-def _swept(members: _Members) -> Iterator[tuple[Node, ...]]:
+def _swept(members: Members) -> Iterator[tuple[Node, ...]]:
     """All code of the file but module sources, which are directories of their own kind."""
     for member in members:
-        if isinstance(member, _Attribute):
+        if isinstance(member, Attribute):
             yield member.value
         elif member.type == "module":
             yield from _swept(tuple(inner for inner in member.members if not _is_source(inner)))
@@ -223,25 +170,25 @@ def _swept(members: _Members) -> Iterator[tuple[Node, ...]]:
             yield member.body.nodes
 
 
-def _is_source(member: _Attribute | _Block) -> bool:
-    return isinstance(member, _Attribute) and member.name == "source"
+def _is_source(member: Attribute | Block) -> bool:
+    return isinstance(member, Attribute) and member.name == "source"
 
 
-def _module(block: _Block) -> ModuleCall:
+def _module(block: Block) -> ModuleCall:
     attributes = block.attributes
-    source = _text_of(attributes.get("source"))
+    source = text_of(attributes.get("source"))
     if source is not None and source.startswith((".\\", "..\\")):
         source = source.replace("\\", "/")
     return ModuleCall(
         name=block.labels[0],
         source=source,
         source_prefix="" if source is not None else beginning(attributes.get("source", ())),
-        version=_text_of(attributes.get("version")),
+        version=text_of(attributes.get("version")),
         line=block.body.line,
     )
 
 
-def _backend(settings: _Block) -> Backend | None:
+def _backend(settings: Block) -> Backend | None:
     for block in (*settings.blocks("backend"), *settings.blocks("cloud")):
         attributes, dynamic = _flat(block.body.nodes)
         name = block.labels[0] if block.type == "backend" and block.labels else block.type
@@ -249,13 +196,13 @@ def _backend(settings: _Block) -> Backend | None:
     return None
 
 
-def _is_remote_state(block: _Block) -> bool:
+def _is_remote_state(block: Block) -> bool:
     return block.type == "data" and block.labels[:1] == ("terraform_remote_state",) and len(block.labels) == 2
 
 
-def _remote_state(block: _Block) -> RemoteState:
+def _remote_state(block: Block) -> RemoteState:
     attributes = block.attributes
-    backend, workspace = (_text_of(attributes.get(name)) for name in ("backend", "workspace"))
+    backend, workspace = (text_of(attributes.get(name)) for name in ("backend", "workspace"))
     config, dynamic = _flat(_config_nodes(block))
     return RemoteState(
         name=block.labels[1],
@@ -266,7 +213,7 @@ def _remote_state(block: _Block) -> RemoteState:
     )
 
 
-def _config_nodes(block: _Block) -> tuple[Node, ...]:
+def _config_nodes(block: Block) -> tuple[Node, ...]:
     """The inside of `config = { … }`; an expression stays what it is, and is no attribute."""
     value = unwrapped(block.attributes.get("config", ()))
     match value:
@@ -282,17 +229,17 @@ def _flat(nodes: Iterable[Node], prefix: str = "") -> tuple[Attributes, bool]:
     """The literal attributes, nested ones with dotted names, and whether there is anything else."""
     found: list[tuple[str, Scalar]] = []
     dynamic = False
-    for member in _members(nodes):
+    for member in members_of(nodes):
         match member:
             case (
-                _Block(type=name, body=Group(nodes=inside))
-                | _Attribute(name=name, value=(Group(opened="{", nodes=inside),))
+                Block(type=name, body=Group(nodes=inside))
+                | Attribute(name=name, value=(Group(opened="{", nodes=inside),))
             ):
                 more, unknown = _flat(inside, f"{prefix}{name}.")
                 found.extend(more)
                 dynamic = dynamic or unknown
-            case _Attribute(name=name, value=value) if value != ("null",):
-                scalar = _scalar(value) if name else None
+            case Attribute(name=name, value=value) if value != ("null",):
+                scalar = scalar_of(value) if name else None
                 dynamic = dynamic or scalar is None
                 found.extend([] if scalar is None else [(prefix + name, scalar)])
             case _:
@@ -300,26 +247,7 @@ def _flat(nodes: Iterable[Node], prefix: str = "") -> tuple[Attributes, bool]:
     return tuple(found), dynamic
 
 
-def _scalar(value: Iterable[Node]) -> Scalar | None:
-    match unwrapped(value):
-        case (Text(literal=literal),):
-            return literal
-        case ("true" | "false" as word,):
-            return word == "true"
-        case (str(), *_) as words if all(isinstance(word, str) for word in words):
-            number = "".join(cast(tuple[str, ...], words))
-            # Longer numbers are no attribute of any backend, and int() would not take all of them.
-            return int(number) if re.fullmatch(r"-?[0-9]{1,18}", number) else None
-        case _:
-            return None
-
-
-def _text_of(value: Iterable[Node] | None) -> str | None:
-    scalar = _scalar(value) if value is not None else None
-    return scalar if isinstance(scalar, str) else None
-
-
-def _providers(blocks: Iterable[_Block]) -> Iterator[str]:
+def _providers(blocks: Iterable[Block]) -> Iterator[str]:
     """Everything that decides what `terraform init` installs, spelled without comments and blanks."""
     for block in blocks:
         match block.type:

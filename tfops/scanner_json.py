@@ -30,13 +30,18 @@ _TERRAFORM = {
     "cloud": _Block(labels=0, inner={"workspaces": _Block(labels=0, inner=_PLAIN)}),
     "required_providers": _Block(labels=0, inner=_PLAIN),
 }
+_DATA = _Block(labels=2, inner=_PLAIN)
+_PROVISIONER = {"provisioner": _Block(labels=1, inner=_PLAIN)}
 _BLOCKS = {
     "terraform": _Block(labels=0, inner=_TERRAFORM),
     "module": _Block(labels=1, inner=_PLAIN),
     "provider": _Block(labels=1, inner=_PLAIN),
-    "resource": _Block(labels=2, inner=_PLAIN),
-    "data": _Block(labels=2, inner=_PLAIN),
+    "resource": _Block(labels=2, inner=_PROVISIONER),
+    "data": _DATA,
     "ephemeral": _Block(labels=2, inner=_PLAIN),
+    "action": _Block(labels=2, inner=_PLAIN),
+    "check": _Block(labels=1, inner={"data": _DATA}),
+    "removed": _Block(labels=0, inner=_PROVISIONER),
 }
 _JSON_STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)"(\s*+:)?')
 

@@ -181,6 +181,7 @@ def rules_change(old: Rules, new: Rules) -> RulesChange:
         *_trust_changes(old, new, every),
         *_forge_changes(old.config, new.config, every),
         *_policy_changes(old, new),
+        *_review_changes(old.config, new.config, every),
         *((f"{place} changed", every) for place in PLACES if old.files.get(place) != new.files.get(place)),
     ]
     asked = strictest(Approval(count=1) if gate is None else gate for _, gate in changes) or _NOBODY
@@ -281,6 +282,13 @@ def _policies(rules: Rules) -> dict[str, tuple[Policy, Mapping[str, str]]]:
         one.name: (one, {path: text for path, text in rules.files.items() if one.has(path)})
         for one in rules.config.policies
     }
+
+
+def _review_changes(old: Config, new: Config, every: Approval | None) -> Iterable[_Change]:
+    if old.review != new.review:
+        weaker = not new.review.is_at_least(old.review)
+        words = f"code for review may do {'more' if weaker else 'less'} while it is planned"
+        yield words, _at_least_one(every) if weaker else _NOBODY
 
 
 def _runners(rules: Rules) -> dict[str, tuple[Runner, str | None]]:

@@ -21,7 +21,7 @@ def test_every_example_of_the_reference_is_a_whole_configuration(example):
 
 
 @pytest.mark.parametrize(
-    "block", ["terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify", "policy"]
+    "block", ["terraform", "store", "signing", "trust", "environment", "stack", "moved", "notify", "policy", "review"]
 )
 def test_every_block_has_a_section(block):
     assert re.search(rf"^## `{block}\b", PAGE, re.MULTILINE)

@@ -246,3 +246,17 @@ def test_a_policy_judges_its_environments_and_whoever_takes_over_their_states(en
     gate = gate_of(environment, Gate(approval=Approval(count=0)), former, judged(STAGING, SCRIPT).config)
     assert [policy.name for policy in gate.policies] == names
     assert gate.is_open is False or not names
+
+
+def _reviewing(text: str) -> Rules:
+    return Rules(text="", config=parse_config(f"{PROD.replace('COUNT', '2')}\n}}\n{text}", "tfops.hcl"), files={})
+
+
+def test_who_lets_code_for_review_do_more_needs_the_strictest_gate():
+    change = rules_change(_reviewing(""), _reviewing('review {\n  allow = ["external"]\n}\n'))
+    assert (change.words, change.wanted) == (("code for review may do more while it is planned",), 2)
+
+
+def test_to_let_code_for_review_do_less_needs_nobody():
+    change = rules_change(_reviewing('review {\n  allow = ["external"]\n}\n'), _reviewing(""))
+    assert (change.words, change.wanted) == (("code for review may do less while it is planned",), 0)

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -26,6 +26,8 @@ ALLOWED_VARIABLES = (
     *("KUBE_*", "VAULT_*", "GITHUB_TOKEN", "GITHUB_OWNER", "GITLAB_TOKEN", "CLOUDFLARE_*"),
     *("DIGITALOCEAN_*", "HCLOUD_TOKEN", "DATADOG_*", "DD_*", "OCI_*", "ALICLOUD_*", "PG*"),
 )
+# Never for Terraform, whatever a configuration names: it would unlock the signing key.
+_NEVER = frozenset({"TFOPS_KEY_PASSPHRASE"})
 VERSION_TIMEOUT_SECONDS = 60.0
 
 
@@ -50,6 +52,8 @@ class Surroundings:
     workspace: str
     environ: Mapping[str, str]
     pass_env: tuple[str, ...]
+    withheld: frozenset[str] = frozenset()
+    """Patterns of variables that this Terraform does not see, though others may."""
     cli_config: Path
     inherit: tuple[int, ...] = ()
     run_id: str = ""
@@ -67,7 +71,7 @@ def terraform_env(place: Surroundings, command: str = "plan") -> dict[str, str]:
     allowed = {
         name: value
         for name, value in environ.items()
-        if name in place.pass_env or any(fnmatchcase(name, pattern) for pattern in ALLOWED_VARIABLES)
+        if (name in place.pass_env or _fits(name, ALLOWED_VARIABLES)) and not _fits(name, _NEVER | place.withheld)
     }
     return allowed | {
         "TF_IN_AUTOMATION": "1",
@@ -78,6 +82,10 @@ def terraform_env(place: Surroundings, command: str = "plan") -> dict[str, str]:
         "CHECKPOINT_DISABLE": "1",
         **({RUN_VARIABLE: place.run_id} if place.run_id else {}),
     }
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def ignored_variables(environ: Mapping[str, str]) -> list[str]:

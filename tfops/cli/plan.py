@@ -26,6 +26,7 @@ from tfops.workflows.plan import Plans, StackPlan
 @click.option("--base", metavar="BRANCH", help="The branch a change is for; with --speculative, else the pipeline's.")
 @click.option("--head", metavar="COMMIT", help="The change: a branch, a tag or a commit; else the pipeline's, or HEAD.")
 @click.option("--change", type=click.IntRange(min=1), metavar="N", help="The number of the change on the forge.")
+@click.option("--trust-code", is_flag=True, help="Somebody has read the change: let its code run while it is planned.")
 @jobs_option
 @output_options
 def command(
@@ -38,6 +39,7 @@ def command(
     base: str | None,
     head: str | None,
     change: int | None,
+    trust_code: bool,
     jobs: int | None,
 ) -> Exit:
     """Plan stacks at the branch's head, sign the plans and store them. Exit 2 where changes are pending."""
@@ -48,14 +50,27 @@ def command(
     caller = setting.caller()
     hint = _pipeline(caller.environ) if speculative else None
     base = base or (hint.base if hint else None)
-    _check_options(speculative=speculative, base=base, head=head, change=change, revision=revision)
+    _check_options(
+        speculative=speculative, base=base, head=head, change=change, revision=revision, trust_code=trust_code
+    )
     warn_of_ignored(setting, caller.environ)
     number, tick = jobs or default_jobs(), setting.screen.tick
     if speculative:
         tip = head or (hint.head if hint else None) or "HEAD"
         before, merged = open_review(caller, base=base or "", head=tip)
         number_on_forge = change or (hint.change if hint else None)
-        plans = review(before, merged, stacks, out=out, jobs=number, tick=tick, change=number_on_forge)
+        if trust_code:
+            setting.screen.error_line(f"--trust-code: what the code of {tip} runs while it is planned is not refused")
+        plans = review(
+            before,
+            merged,
+            stacks,
+            out=out,
+            jobs=number,
+            tick=tick,
+            change=number_on_forge,
+            trust_code=trust_code,
+        )
     else:
         session = open_session(caller, branch=branch, revision=revision)
         plans = plan(session, stacks, out=out, jobs=number, tick=tick)
@@ -84,12 +99,18 @@ def _pipeline(environ: Mapping[str, str]) -> Pipeline | None:
 
 
 def _check_options(
-    *, speculative: bool, base: str | None, head: str | None, change: int | None, revision: str | None
+    *,
+    speculative: bool,
+    base: str | None,
+    head: str | None,
+    change: int | None,
+    revision: str | None,
+    trust_code: bool,
 ) -> None:
     if speculative and (base is None or revision is not None):
         raise click.UsageError("--speculative takes --base BRANCH and --head COMMIT, and no --revision")
-    if not speculative and (base, head, change) != (None, None, None):
-        raise click.UsageError("--base, --head and --change go with --speculative")
+    if not speculative and (trust_code or (base, head, change) != (None, None, None)):
+        raise click.UsageError("--base, --head, --change and --trust-code go with --speculative")
 
 
 def _entry(stack: StackPlan) -> dict[str, Any]:

@@ -285,8 +285,11 @@ def open_review(caller: Caller, *, base: str, head: str, fetch: bool = True) -> 
         )
     merged = replace(tip, tree=tree, base=branch.revision.commit)
     files = repository.tree(merged)
+    theirs = read_configuration(files, str(merged), caller)
     config = replace(
-        read_configuration(files, str(merged), caller),
+        theirs,
+        # The change may ask for a version; which program that is, it may not say: it would run at once.
+        terraform=replace(branch.config.terraform, version=theirs.terraform.version),
         store=branch.config.store,
         signing_key=branch.config.signing_key,
         runners=branch.config.runners,

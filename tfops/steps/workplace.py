@@ -82,9 +82,18 @@ class Workplace:
 
 @contextlib.contextmanager
 def workplace(
-    session: Session, surveyed: Surveyed, *, purpose: str, hold: Hold | None = None, wait_seconds: float = 60.0
+    session: Session,
+    surveyed: Surveyed,
+    *,
+    purpose: str,
+    hold: Hold | None = None,
+    withheld: frozenset[str] = frozenset(),
+    wait_seconds: float = 60.0,
 ) -> Iterator[Workplace]:
-    """Lock and fill the work directory of a stack. Terraform keeps the locks of `hold`, too."""
+    """Lock and fill the work directory of a stack. Terraform keeps the locks of `hold`, too.
+
+    It does not see the `withheld` variables (patterns of names).
+    """
     held = hold or Hold(lost=session.caller.stop)
     access = Access(session, surveyed.stack)
     place = session.caller.cache / session.store.id / quote(surveyed.id, safe="@", errors="surrogateescape") / purpose
@@ -104,6 +113,7 @@ def workplace(
             workspace=surveyed.stack.workspace,
             environ=session.caller.environ,
             pass_env=surveyed.stack.pass_env,
+            withheld=withheld,
             cli_config=_cli_config(surveyed, place),
             inherit=(*held.inherit, lock.descriptor),
             run_id=session.run_id,

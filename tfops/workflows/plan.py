@@ -25,6 +25,7 @@ from tfops.steps.store import STATEMENT
 from tfops.steps.survey import fingerprint_of, look, survey
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trusting import establish, gate_for
+from tfops.steps.untrusted import Suspicion, check_code, check_downloaded
 from tfops.steps.workplace import Workplace, current_state, initialise, make_workspace, workplace
 
 LOCK_WAIT_SECONDS = 30.0
@@ -63,10 +64,24 @@ class Plans:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """What the plans are for. `base` is what the branch has, where they are for reviewing a change of it."""
+    """What the plans are for. `base` is what the branch has, where they are for reviewing a change of it.
+
+    `suspicion` is what the change is held against, before anything of it runs.
+    """
 
     purpose: Purpose = Purpose.SYNC
     base: Mapping[str, tuple[Session, Surveyed]] = field(default_factory=dict)
+    suspicion: Suspicion | None = None
+
+    @property
+    def workplace(self) -> str:
+        """Where it is planned: what a change leaves behind there is not in the way of the branch's own plans."""
+        return "review" if self.suspicion else "plan"
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """The variables that Terraform does not see."""
+        return self.suspicion.withheld if self.suspicion else frozenset()
 
     def fingerprint(self, stack: str) -> Fingerprint | None:
         """The inputs of the stack that the branch has without the change."""
@@ -86,13 +101,18 @@ def review(
     jobs: int,
     tick: Tick,
     change: int | None = None,
+    trust_code: bool = False,
 ) -> Plans:
     """Plan what merging would change: the stacks whose inputs differ from those of the branch, or the named ones.
 
     Where the rules in force name a forge, the change is told; `change` is its number, as far as somebody said so.
+    Without `trust_code`, a stack whose code would run anything while it is planned is refused.
     """
+    establish(branch)
+    merged.forget_rules()
     base = {name: (branch, item) for name, item in look(branch).found.items()}
-    aim = Aim(purpose=Purpose.SPECULATIVE, base=base)
+    suspicion = Suspicion(branch=branch, review=branch.rules.config.review, is_trusted=trust_code)
+    aim = Aim(purpose=Purpose.SPECULATIVE, base=base, suspicion=suspicion)
     everything = survey(merged)
     affected = [
         name
@@ -133,8 +153,13 @@ def plan(
 
 def _plan_stack(session: Session, surveyed: Surveyed, out: Path | None, aim: Aim) -> StackPlan:
     try:
-        with workplace(session, surveyed, purpose="plan") as work:
-            return _planned(session, surveyed, work, out, aim)
+        flagged = check_code(session, surveyed, aim.suspicion) if aim.suspicion else ()
+        with workplace(session, surveyed, purpose=aim.workplace, withheld=aim.withheld) as work:
+            _wait_for_applies(session, surveyed)
+            initialise(session, work)
+            flagged += check_downloaded(session, work, aim.suspicion) if aim.suspicion else ()
+            planned = _planned(session, surveyed, work, out, aim)
+            return replace(planned, reasons=(*planned.reasons, *flagged))
     except TfopsError as error:
         session.say(surveyed.id, f"failed [{error.problems[0].code}]")
         return StackPlan(
@@ -153,9 +178,7 @@ def _planned(
     out: Path | None,
     aim: Aim,
 ) -> StackPlan:
-    _wait_for_applies(session, surveyed)
     fingerprint = fingerprint_of(session, surveyed)
-    initialise(session, work)
     refuse_errored(session, surveyed.id)
     head = session.store.head(surveyed.id, session.keys)
     if head is None:

@@ -47,6 +47,18 @@ def seen(environ: dict[str, str], *pass_env: str) -> dict[str, str]:
     return terraform_env(replace(PLACE, environ=environ, pass_env=pass_env), "plan")
 
 
+def test_what_is_withheld_is_not_seen_though_it_was_named():
+    environ = {"GITHUB_TOKEN": "t", "MINE": "m", "ACTIONS_X": "a"}
+    place = replace(
+        PLACE, environ=environ, pass_env=("MINE", "ACTIONS_X"), withheld=frozenset({"GITHUB_*", "ACTIONS_*"})
+    )
+    assert {"GITHUB_TOKEN", "MINE", "ACTIONS_X"} & set(terraform_env(place)) == {"MINE"}
+
+
+def test_the_passphrase_of_the_signing_key_is_never_seen():
+    assert "TFOPS_KEY_PASSPHRASE" not in seen({"TFOPS_KEY_PASSPHRASE": "p"}, "TFOPS_KEY_PASSPHRASE")
+
+
 def test_terraform_sees_what_tfops_sets_and_nothing_of_an_empty_environment():
     assert seen({}) == OURS
 
