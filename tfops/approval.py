@@ -5,7 +5,7 @@ A decision is an in-toto statement of our own (reference: DSSE v1, in-toto State
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -129,6 +129,8 @@ class Ballot:
     wanted: int
     takes_signatures: bool = True
     """Whether a signed approval counts; a signed rejection always does."""
+    max_age_seconds: float | None = None
+    """An approval that was made longer ago does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,16 +155,23 @@ class Tally:
     """The people among `approved_by` who let it pass by a part of the gate."""
     notes: tuple[str, ...] = ()
     """What else bears on it, in words."""
+    lost: int = 0
+    """How many decisions a run has seen that are gone, or changed: each may have been a rejection."""
 
     @property
     def is_approved(self) -> bool:
         """Enough people, and nobody against it."""
-        return not self.missing and not self.rejected_by
+        return not self.missing and not self.is_stopped
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody is against it, or may have been."""
+        return bool(self.rejected_by or self.lost)
 
     @property
     def is_backed(self) -> bool:
         """Whether anybody is for it, and nobody against it."""
-        return bool(self.approved_by) and not self.rejected_by
+        return bool(self.approved_by) and not self.is_stopped
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -170,6 +179,14 @@ class Tally:
         who = " or ".join(self.may_still) or "nobody: name more people in trust"
         return (
             *(f"{person} rejected it" for person in self.rejected_by),
+            *(
+                (
+                    f"{self.lost} of the decisions over it that stand in the audit log are gone from the store, or "
+                    "changed: restore the store; tfops audit verify says whose they are",
+                )
+                if self.lost
+                else ()
+            ),
             *(f"approved by {person}" for person in self.approved_by),
             *((f"{self.missing} more needed, from {who}",) if self.missing else ()),
             *(f"an approval by {one.vote.owner} does not count: {one.reason}" for one in self.uncounted),
@@ -242,8 +259,13 @@ def _why_not(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
         return "it is for other changes"
     if vote.owner not in ballot.approvers:
         return f"{vote.owner} may not approve here"
-    approval_fault = _approval_fault(ballot, vote.owner) if record.decision is Word.APPROVED else None
-    return approval_fault or _time_fault(record, asked.asked_on, now)
+    if record.decision is not Word.APPROVED:
+        return _time_fault(record, asked.asked_on, now)
+    return (
+        _approval_fault(ballot, vote.owner)
+        or _time_fault(record, asked.asked_on, now)
+        or _age_fault(record, ballot.max_age_seconds, now)
+    )
 
 
 def _approval_fault(ballot: Ballot, owner: str) -> str | None:
@@ -260,4 +282,10 @@ def _time_fault(record: ApprovalPredicate, asked_on: datetime, now: datetime) ->
     # A veto does not end by waiting.
     if record.decision is Word.APPROVED and record.expires_on < now:
         return f"it expired at {record.expires_on:%Y-%m-%d %H:%M}Z"
+    return None
+
+
+def _age_fault(record: ApprovalPredicate, max_age_seconds: float | None, now: datetime) -> str | None:
+    if max_age_seconds is not None and record.decided_on + timedelta(seconds=max_age_seconds) < now:
+        return f"it is older than the {max_age_seconds / 3600:g} h that the environment allows"
     return None

@@ -1,4 +1,4 @@
-"""The log of what was done to locks and states by somebody's decision: entries chained by digest, each one signed.
+"""The log of what people and runs decided and did: entries chained by digest, each one signed.
 
 The chain shows what was edited, moved or taken out. That its end was cut off shows only against an *anchor*, the
 number and id of an entry that somebody else keeps: plans and deployments do, and so does whoever notes one down.
@@ -29,6 +29,10 @@ class Event(StrEnum):
     ACKNOWLEDGE_DRIFT = "acknowledge-drift"
     CHANGE_RULES = "change-rules"
     OVERRIDE_GATE = "override-gate"
+    CLAIM = "claim"
+    APPLY = "apply"
+    DECISION = "decision"
+    ADOPT_STATE = "adopt-state"
 
 
 class AuditPredicate(Document, frozen=True, kw_only=True):

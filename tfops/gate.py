@@ -34,7 +34,7 @@ class Consent:
     @property
     def is_enough(self) -> bool:
         """Nobody is against it, and approved plans, itself or others, cover all of it."""
-        return not self.tally.rejected_by and self.is_covered and not self.unowned
+        return not self.tally.is_stopped and self.is_covered and not self.unowned
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ def _frozen(gate: Gate, now: datetime) -> list[Violation]:
 
 def _is_overridden(override: Override, violation: Violation, consent: Consent | None) -> bool:
     """Whether enough people let pass what it is about: these addresses, or all there is where it names none."""
-    if consent is None or consent.tally.rejected_by or override not in consent.overrides:
+    if consent is None or consent.tally.is_stopped or override not in consent.overrides:
         return False
     left = set(consent.overrides[override].changes)
     return not (left & violation.addresses if violation.addresses else left)

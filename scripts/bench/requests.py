@@ -41,9 +41,13 @@ def kind(request: Request) -> str:
         return next((name for part, name in names.items() if part in request.query), "stack: a listing")
     if request.path.endswith(("/store.json", "/digest-key")):
         return "run: opening the store"
+    if "/trust/" in request.path:
+        return "run: the rules in force"
+    if "/audit/" in request.path and request.method == "GET":
+        return "run: the end of the audit log"
     if "/events.ndjson" in request.path:
         return "journal"
-    if request.path.endswith("/lease.json") and request.method == "PUT" and request.headers.get("if-match"):
+    if request.path.endswith("/lease.json") and request.method == "PUT":
         return "lease: taken, renewed, given back"
     return "stack"
 

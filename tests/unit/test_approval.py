@@ -1,5 +1,6 @@
 """Enough people said yes, nobody said no, and none of them about their own work."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -109,6 +110,27 @@ def test_an_author_may_reject_their_own_work():
 def test_a_rejection_does_not_expire():
     old = vote("carol", Word.REJECTED, expires_on=NOW - timedelta(minutes=1))
     assert tally(ballot(), [old], NOW).rejected_by == ("carol",)
+
+
+def test_an_approval_does_not_outlive_the_age_that_the_environment_allows():
+    old = {"decided_on": NOW - timedelta(hours=72, seconds=1), "expires_on": NOW + timedelta(days=30)}
+    asked = question_of(ID, FILE, msgspec.structs.replace(PLAN, finished_on=NOW - timedelta(hours=100)))
+    limited = ballot(question=asked, max_age_seconds=72 * 3600.0)
+    assert reasons(limited, vote(**old)) == ["it is older than the 72 h that the environment allows"]
+    assert reasons(ballot(question=asked), vote(**old)) == []
+    assert reasons(limited, vote(**{**old, "decided_on": NOW - timedelta(hours=72)})) == []
+
+
+def test_a_rejection_never_ages():
+    asked = question_of(ID, FILE, msgspec.structs.replace(PLAN, finished_on=NOW - timedelta(hours=100)))
+    old = vote("carol", Word.REJECTED, decided_on=NOW - timedelta(hours=99))
+    assert tally(ballot(question=asked, max_age_seconds=3600.0), [old], NOW).rejected_by == ("carol",)
+
+
+def test_a_decision_that_is_gone_from_the_store_stops_as_a_rejection_would():
+    found = replace(tally(ballot(), [vote("alice"), vote("bob")], NOW), lost=1)
+    assert not found.is_approved
+    assert "1 of the decisions over it" in found.words[0]
 
 
 @pytest.mark.parametrize(

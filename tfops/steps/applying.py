@@ -11,18 +11,19 @@ from tfops.adapters.hosts import left_running
 from tfops.adapters.process import Ended
 from tfops.adapters.terraform import apply_argv
 from tfops.attestation import Expected, Purpose, binding_checks, check_files, require
+from tfops.audit import Event
 from tfops.concealment import Secrets
 from tfops.deployment import Claim, ResourceResult, Result, resource_results
 from tfops.errors import FailedError, InterruptedRunError, TfopsError
 from tfops.fingerprint import Fingerprint
 from tfops.inflight import instances, missing_creations
-from tfops.steps import diagnosis
+from tfops.steps import audit, diagnosis
 from tfops.steps.errored import rescue
 from tfops.steps.inputs_archive import archive
 from tfops.steps.journal import Journal
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import state_ref
-from tfops.steps.recording import Ending, close, plan_subjects, sign_result
+from tfops.steps.recording import Ending, close, enter_apply, plan_subjects, sign_result
 from tfops.steps.state import Snapshot
 from tfops.steps.store import PlanArtifact, Unfinished
 from tfops.steps.surveyed import Surveyed
@@ -99,6 +100,7 @@ def apply_plan(
             plan_id=artifact.id, given_plan_id=given, run_id=session.run_id, begun_on=started_on, place=work.identity
         ),
     )
+    _enter_claim(session, artifact, given, approvals)
     for used in dict.fromkeys((given, artifact.id)):
         session.store.claim(stack, _claim(session, used, artifact.id))
     work.hold.begin_apply()
@@ -173,6 +175,24 @@ def find_missing(
         return missing_creations(resources, {})
 
 
+def _enter_claim(session: Session, artifact: PlanArtifact, given: str, approvals: Approvals) -> None:
+    """Enter into the audit log what is about to be done, and who wanted it."""
+    plan = artifact.statement.predicate
+    details = {
+        "plan_id": artifact.id,
+        "given_plan_id": given,
+        "change_digest": plan.change_digest,
+        "purpose": plan.purpose.value,
+        "revision": plan.source.commit,
+        "approved_by": ", ".join(approvals.people),
+        "approved_plans": ", ".join(approvals.plans),
+        "overrides": ", ".join(approvals.overrides),
+    }
+    people = f", approved by {' and '.join(approvals.people)}" if approvals.people else ""
+    reason = f"to apply plan {artifact.id[:12]} of {plan.source.branch}@{plan.source.commit[:12]}{people}"
+    audit.record(session, Event.CLAIM, plan.stack, reason=reason, details=details)
+
+
 def _claim(session: Session, plan_id: str, applied_plan_id: str) -> Claim:
     return Claim(
         plan_id=plan_id,
@@ -191,6 +211,7 @@ def _record(
     record = sign_result(session, work.surveyed, ending)
     for used in dict.fromkeys((plan_id, given)):
         session.store.put_result(stack, used, record.envelope)
+    enter_apply(session, record.id, record.predicate)
     work.forget_apply()
     if error is None:
         session.store.move_head(stack, record.envelope)

@@ -1,9 +1,10 @@
 """The audit log in the store: one object an entry, appended by a write that succeeds once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from tfops import dsse
-from tfops.attestation import AuditHead, Check, encode
+from tfops.attestation import CLOCK_SKEW, AuditHead, Check, encode
 from tfops.audit import FIRST_PREVIOUS, AuditEntry, AuditPredicate, Event, decode_entry, statement
 from tfops.errors import FailedError, VerificationError
 from tfops.steps.opening import Session, now
@@ -14,23 +15,31 @@ TRIES = 50
 
 
 def record(session: Session, event: Event, stack: str, *, reason: str, details: Mapping[str, str]) -> None:
-    """Append an entry; it is in the store when this returns."""
-    for _ in range(TRIES):
-        last = _last(session)
-        predicate = AuditPredicate(
-            seq=last.seq + 1 if last else 1,
-            previous=last.id if last else FIRST_PREVIOUS,
-            event=event,
-            store_id=session.store.id,
-            stack=stack,
-            reason=reason,
-            details=dict(details),
-            builder=session.builder,
-            at=now(),
-        )
-        data = dsse.sign(encode(statement(predicate)), session.signer)
-        if session.store.objects.create(_key(predicate.seq), data):
-            return
+    """Append an entry; it is in the store when this returns.
+
+    Raises FailedError `store.conflict` where other runs are faster each time.
+    """
+    end = session.store.audit_end
+    with end.lock:
+        if not end.is_known:
+            end.move(_last(session))
+        for _ in range(TRIES):
+            predicate = AuditPredicate(
+                seq=end.head.seq + 1 if end.head else 1,
+                previous=end.head.id if end.head else FIRST_PREVIOUS,
+                event=event,
+                store_id=session.store.id,
+                stack=stack,
+                reason=reason,
+                details=dict(details),
+                builder=session.builder,
+                at=now(),
+            )
+            payload = encode(statement(predicate))
+            if session.store.objects.create(_key(predicate.seq), dsse.sign(payload, session.signer)):
+                end.move(AuditHead(seq=predicate.seq, id=sha256(payload)))
+                return
+            end.move(_last(session))  # another run was first
     raise FailedError("too many runs write the audit log at once", code="store.conflict", hint="run again")
 
 
@@ -41,15 +50,24 @@ def record_unlock(session: Session, stack: str, lock: Mapping[str, object]) -> N
 
 
 def head(session: Session) -> AuditHead | None:
-    """The last entry, for records to vouch for; read once a run. None for an empty log, and for a damaged end."""
-    known = session.store.known_audit_head
-    if not known:
+    """The last entry this run knows of, for records to vouch for; None for an empty log."""
+    end = session.store.audit_end
+    with end.lock:
+        if not end.is_known:
+            end.move(_last(session))
+        return end.head
+
+
+def since(session: Session, moment: datetime) -> Iterator[AuditEntry]:
+    """The entries that verify and are not older than `moment`, latest first."""
+    for number in reversed(_numbers(session)):
         try:
-            known.append(_last(session))
-        except VerificationError as error:
-            session.say("", f"{error}; look at it: tfops audit verify")
-            known.append(None)
-    return known[0]
+            entry = _entry(session, number)
+        except VerificationError:
+            continue
+        if entry.record.at < moment - CLOCK_SKEW:
+            return
+        yield entry
 
 
 def read(session: Session) -> tuple[dict[int, AuditEntry | None], list[Check]]:
@@ -72,11 +90,20 @@ def read(session: Session) -> tuple[dict[int, AuditEntry | None], list[Check]]:
 def _last(session: Session) -> AuditHead | None:
     # What lies there counts, whoever signed it: a key that is not trusted any more must not stop the log. That it is
     # good is for `tfops audit verify` to say.
-    numbers = [number for name in session.store.objects.names(PLACE) if (number := _number(name))]
+    numbers = _numbers(session)
     if not numbers:
         return None
-    payload = dsse.unverified_payload(_data(session, numbers[-1]), what=_what(numbers[-1]))
+    data = _data(session, numbers[-1])
+    try:
+        payload = dsse.unverified_payload(data, what=_what(numbers[-1]))
+    except VerificationError as error:
+        session.say("", f"{error}; look at it: tfops audit verify")
+        payload = data  # the log goes on behind it, and says what lay there
     return AuditHead(seq=numbers[-1], id=sha256(payload))
+
+
+def _numbers(session: Session) -> list[int]:
+    return [number for name in session.store.objects.names(PLACE) if (number := _number(name))]
 
 
 def _entry(session: Session, number: int) -> AuditEntry:

@@ -1,7 +1,7 @@
 """What people decided about a stack's plans: read from the store, verified, counted."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tfops import dsse
@@ -10,9 +10,10 @@ from tfops.adapters.ssh import SshKey
 from tfops.approval import Ballot, Tally, Vote, decode_vote, question_of, tally
 from tfops.config_gate import Evidence, Gate
 from tfops.errors import VerificationError
+from tfops.steps.ballot_box import BallotBox, lost, open_box
 from tfops.steps.opening import Session, now
 from tfops.steps.reviews import ReviewedPlan, with_reviews
-from tfops.steps.store import PlanArtifact
+from tfops.steps.store import PlanArtifact, approvals_name
 from tfops.steps.surveyed import Surveyed
 
 
@@ -23,18 +24,20 @@ class Decided:
     artifact: PlanArtifact
     tally: Tally
     unverified: tuple[str, ...]
+    box: BallotBox
 
 
 def decided(
     session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Gate, *, on_forge: ReviewedPlan | None = None
 ) -> Decided:
     """How the plan stands now, where `gate` has to be passed; with what was said of it on the forge, where given."""
-    votes, unverified = read_votes(session, session.store.approvals(surveyed.id, artifact.id))
+    box = open_box(session.store, approvals_name(surveyed.id, artifact.id))
+    votes, unverified = read_votes(session, box.decisions)
     asked = ballot(session, surveyed, artifact, gate)
-    counted = tally(asked, votes, now())
+    counted = replace(tally(asked, votes, now()), lost=lost(session.store, box))
     if on_forge is not None:
         counted = with_reviews(session, asked, gate, on_forge, counted)
-    return Decided(artifact=artifact, tally=counted, unverified=tuple(unverified))
+    return Decided(artifact=artifact, tally=counted, unverified=tuple(unverified), box=box)
 
 
 def read_votes(session: Session, kept: Mapping[str, bytes]) -> tuple[list[Vote], list[str]]:
@@ -69,6 +72,7 @@ def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: G
         barred=tuple(_barred(session, surveyed, artifact)),
         wanted=gate.wanted,
         takes_signatures=gate.approval is None or Evidence.SIGNED in gate.approval.sources,
+        max_age_seconds=gate.approval.max_age_seconds if gate.approval else None,
     )
 
 

@@ -18,6 +18,7 @@ from tfops.steps.outcome import StackRun
 from tfops.steps.planning import change_refs
 from tfops.steps.reviews import Heard, ReviewedPlan, heard, read_inputs, reviewed_plans, unexplained
 from tfops.steps.store import PlanArtifact, sha256
+from tfops.steps.witnessing import witness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,6 @@ class Consenting:
 
 def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None, gate: Gate) -> Consenting:
     """What people said that bears on `changes`; `waiting` is the plan of just these changes that they may look at."""
-    session = stack.session
     before = _manifest(stack, stack.head.record.fingerprint) if stack.head else None
     wanted = content(changes, before=before, now=stack.fingerprint.manifest)
     said = heard(stack, gate)
@@ -52,7 +52,7 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     covering = tuple(one for one in plans if one.decided.tally.is_backed and touches(one.content, wanted))
     read = tuple(one for one in _read(stack, said, wanted, gate) if one.people)
     approved = [*(one.approved for one in covering), *read]
-    own = decided(session, stack.surveyed, waiting, gate) if waiting is not None else None
+    own = _decided(stack, waiting, gate) if waiting is not None else None
     standing = _standing(own.tally if own else _nobody(stack, gate), backers(wanted, approved), gate)
     notes = (*said.notes, *_notes(plans), *unexplained(stack, gate, said, wanted))
     found = Consent(
@@ -60,7 +60,7 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
         gap=gap(wanted, approved, max(1, min(gate.wanted, len(standing.approved_by)))),
         covered_by=tuple(one.decided.artifact.id for one in covering),
         is_covered=gap(wanted, approved, gate.wanted).is_empty and (bool(covering) or not gate.wanted),
-        unowned=missing_owners(session, gate, wanted, approved),
+        unowned=missing_owners(stack.session, gate, wanted, approved),
         unverified=own.unverified if own else (),
         overrides={override: _not_overridden(override, wanted, covering, gate) for override in Override},
     )
@@ -127,7 +127,7 @@ def _decided_plans(stack: StackRun, said: Heard, wanted: Content, gate: Gate) ->
     for plan_id in sorted({*session.store.decided_plans(stack.id), *reviews} - used):
         artifact = _artifact(stack, plan_id, reviews.get(plan_id))
         if artifact is not None and _is_for(stack, artifact.statement.predicate):
-            found = decided(session, stack.surveyed, artifact, gate, on_forge=reviews.get(plan_id))
+            found = _decided(stack, artifact, gate, on_forge=reviews.get(plan_id))
             yield Covering(decided=found, content=_content(stack, artifact.statement.predicate, wanted))
 
 
@@ -138,6 +138,14 @@ def _artifact(stack: StackRun, plan_id: str, known: ReviewedPlan | None) -> Plan
         return stack.session.store.plan(stack.id, plan_id, stack.session.keys)
     except VerificationError:
         return None  # a plan that does not verify covers nothing; its approvals are shown where it is the one waiting
+
+
+def _decided(stack: StackRun, artifact: PlanArtifact, gate: Gate, *, on_forge: ReviewedPlan | None = None) -> Decided:
+    """How a plan stands; what people signed about it is on record before anything is done because of it."""
+    found = decided(stack.session, stack.surveyed, artifact, gate, on_forge=on_forge)
+    if not stack.options.dry_run:
+        witness(stack.session, found.box, stack=stack.id, subject=artifact.id)
+    return found
 
 
 def _is_for(stack: StackRun, plan: PlanPredicate) -> bool:

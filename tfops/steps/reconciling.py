@@ -223,7 +223,7 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
 def _waiting_with(stack: StackRun, changes: set[tuple[str, str]]) -> PlanArtifact | None:
     """The plan that waits, if it says just these changes: what people said about it counts as far as that goes."""
     session = stack.session
-    plan_id = session.store.waiting_plan(stack.id)
+    plan_id = None if gate_for(session, stack.surveyed).is_open else session.store.waiting_plan(stack.id)
     if plan_id is None:
         return None
     try:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from tfops import dsse
 from tfops.attestation import Digest, Purpose, Subject, encode, subject
+from tfops.audit import Event
 from tfops.deployment import ResourceResult, Result, ResultPredicate, ResultStatement
 from tfops.fingerprint import Fingerprint
 from tfops.steps import audit
@@ -33,6 +34,7 @@ class Record:
 
     id: str
     envelope: bytes
+    predicate: ResultPredicate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,21 @@ def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
         overrides=ending.overrides,
     )
     payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
-    return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer))
+    return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer), predicate=predicate)
+
+
+def enter_apply(session: Session, deployment: str, record: ResultPredicate) -> None:
+    """Enter into the audit log how an apply ended."""
+    details = {
+        "deployment": deployment,
+        "plan_id": record.plan_id or "",
+        "result": record.result.value,
+        "serial_before": str(record.serial_before),
+        "serial_after": str(record.state.serial),
+        "state_sha256": record.state_sha256 or "",
+    }
+    reason = f"plan {(record.plan_id or '')[:12]} {record.result.value}"
+    audit.record(session, Event.APPLY, record.stack, reason=reason, details=details)
 
 
 def close(session: Session, work: Workplace) -> None:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 
 from tfops import dsse
 from tfops.adapters.hosts import end_left_behind
+from tfops.audit import Event
 from tfops.changes import Action, Plan
 from tfops.deployment import Claim, Deployment, ResourceResult, Result, decode_deployment, resource_results
 from tfops.errors import TfopsError, VerificationError
 from tfops.inflight import CREATE, import_block, instances, still_missing
+from tfops.steps import audit
 from tfops.steps.applying import find_missing
 from tfops.steps.errored import refuse_errored
 from tfops.steps.opening import Session
 from tfops.steps.pushing import settle_errored
-from tfops.steps.recording import Ending, close, plan_subjects, sign_result
+from tfops.steps.recording import Ending, close, enter_apply, plan_subjects, sign_result
 from tfops.steps.state import Snapshot
 from tfops.steps.store import Unfinished, sha256
 from tfops.steps.workplace import Leftover, Workplace, current_state, state_data
@@ -47,6 +49,7 @@ def settle(session: Session, work: Workplace) -> Settled:
         return Settled(state=current_state(session, work))
     end_leftovers(session, stack, unfinished)
     _close_claims(session, work, unfinished)
+    _close_log(session, stack, unfinished)
     work.forget_apply()
     is_whole = settle_errored(session, work, _before(session, stack, unfinished))
     begun, missing = _open_creations(session, work, unfinished)
@@ -110,6 +113,19 @@ def _close_claims(session: Session, work: Workplace, unfinished: Unfinished) -> 
         for used in dict.fromkeys((claim.applied_plan_id, claim.plan_id)):
             store.put_result(stack, used, record.envelope)
         session.say(stack, _what_happened(claim.applied_plan_id, ending.resources))
+
+
+def _close_log(session: Session, stack: str, unfinished: Unfinished) -> None:
+    """Enter how the apply ended, unless the run that died had come so far."""
+    found = _result(session, stack, unfinished)
+    if found is None:
+        return
+    deployment = found[1]
+    entries = audit.since(session, unfinished.begun_on)
+    if not any(
+        one.record.event is Event.APPLY and one.record.details.get("deployment") == deployment.id for one in entries
+    ):
+        enter_apply(session, deployment.id, deployment.record)
 
 
 def _interrupted(session: Session, work: Workplace, unfinished: Unfinished, claim: Claim) -> Ending:

@@ -5,7 +5,9 @@ import json
 import os
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +76,19 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     place: str = ""
 
 
+@dataclass(slots=True, kw_only=True)
+class AuditEnd:
+    """What this run knows of the end of the audit log; its threads share it, and take `lock` to move it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    is_known: bool = False
+    head: AuditHead | None = None
+
+    def move(self, head: AuditHead | None) -> None:
+        """Now this is the last entry; None for an empty log."""
+        self.head, self.is_known = head, True
+
+
 class Store:
     """One store, opened. Heads and deployments it returns are verified; nothing else is trusted."""
 
@@ -85,14 +100,13 @@ class Store:
         self._claims: dict[str, bytes] = {}
         self._registered_here: set[str] = set()
         self._index: list[str] = []
-        self.known_audit_head: list[AuditHead | None] = []
-        """What this run has read of the audit log: nothing yet, or its last entry."""
+        self.audit_end = AuditEnd()
 
     def guarded(self, check: Callable[[], None]) -> "Store":
         """The same store for a run that holds a stack: before every write `check` says whether it still does."""
         store = Store(GuardedObjects(self.objects, check), store_id=self.id, digest_key=self.digest_key)
         store._heads, store._registered_here, store._index = self._heads, self._registered_here, self._index
-        store.known_audit_head = self.known_audit_head
+        store.audit_end = self.audit_end
         return store
 
     def head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:
@@ -224,12 +238,6 @@ class Store:
     def put_approval(self, stack: str, plan_id: str, vote_id: str, envelope: bytes) -> None:
         """Keep a person's signed decision over a plan, write-once."""
         self._put_once(f"{_plan(stack, plan_id)}/{APPROVALS}/{vote_id}.json", envelope)
-
-    def approvals(self, stack: str, plan_id: str) -> dict[str, bytes]:
-        """The decisions over a plan by their ids, as they lie there."""
-        place = f"{_plan(stack, plan_id)}/{APPROVALS}"
-        found = {name.removesuffix(".json"): self.objects.get(f"{place}/{name}") for name in self.objects.names(place)}
-        return {name: data for name, data in found.items() if data is not None}
 
     def decided_plans(self, stack: str) -> list[str]:
         """The ids of the plans about which anybody decided anything: one listing."""
@@ -511,6 +519,11 @@ def _index_name(stack: str) -> str:
 
 def _plan(stack: str, plan_id: str) -> str:
     return f"{_place(stack)}/plans/{plan_id}"
+
+
+def approvals_name(stack: str, plan_id: str) -> str:
+    """Where the decisions over a plan lie."""
+    return f"{_plan(stack, plan_id)}/{APPROVALS}"
 
 
 def lease_name(stack: str) -> str:

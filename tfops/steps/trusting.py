@@ -1,6 +1,5 @@
 """Which rules judge this run, and how they move: by a first record, or by a change that passes the old rules."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 
@@ -11,6 +10,7 @@ from tfops.config_gate import Approval, Evidence, Gate
 from tfops.errors import FailedError, VerificationError
 from tfops.landing import Landed, Reviewed, backing, reviewed
 from tfops.steps import audit as audit_log
+from tfops.steps.ballot_box import BallotBox, lost, open_box
 from tfops.steps.ballots import barred, read_votes
 from tfops.steps.code_owners import without_owner
 from tfops.steps.configuration import CONFIG_NAME
@@ -18,6 +18,7 @@ from tfops.steps.opening import Session, now
 from tfops.steps.reviews import electorate, landed_since, notes_of, touches_any
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trust_records import PLACE, append_trust
+from tfops.steps.witnessing import witness
 from tfops.trust import (
     RULES_CHANGE,
     RulesChange,
@@ -42,6 +43,7 @@ class Proposal:
     ballot: Ballot
     tally: Tally
     unverified: tuple[str, ...]
+    box: BallotBox
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -94,6 +96,8 @@ def follow(session: Session, *, dry_run: bool) -> Proposal | None:
     if change.is_empty:
         return None
     waiting = proposal(session)
+    if waiting is not None and not dry_run:
+        witness(session, waiting.box, stack=RULES_CHANGE, subject=waiting.id)
     if waiting is not None and not waiting.tally.is_approved:
         return waiting
     if not dry_run:
@@ -122,11 +126,13 @@ def proposal(session: Session) -> Proposal | None:
         return None
     id_ = proposal_id(session.trust.id, session.head_rules)
     ballot = _ballot(session, session.trust, id_, change)
-    votes, unverified = read_votes(session, _decisions(session, id_))
-    counted = _with_reviews(session, session.trust, change, ballot, tally(ballot, votes, now()))
+    box = open_box(session.store, decisions_name(id_))
+    votes, unverified = read_votes(session, box.decisions)
+    signed = replace(tally(ballot, votes, now()), lost=lost(session.store, box))
+    counted = _with_reviews(session, session.trust, change, ballot, signed)
     counted = _with_owners(session, change, counted)
     return Proposal(
-        id=id_, change=change, diff=_diff(session), ballot=ballot, tally=counted, unverified=tuple(unverified)
+        id=id_, change=change, diff=_diff(session), ballot=ballot, tally=counted, unverified=tuple(unverified), box=box
     )
 
 
@@ -161,13 +167,12 @@ def _reviewed(session: Session, landed: Landed, change: RulesChange) -> Reviewed
 
 def put_decision(session: Session, proposal_id: str, vote_id: str, envelope: bytes) -> None:
     """Keep a person's signed decision over a change of the rules."""
-    session.store.objects.create(f"{DECISIONS}/{proposal_id}/{vote_id}.json", envelope)
+    session.store.objects.create(f"{decisions_name(proposal_id)}/{vote_id}.json", envelope)
 
 
-def _decisions(session: Session, id_: str) -> Mapping[str, bytes]:
-    objects, place = session.store.objects, f"{DECISIONS}/{id_}"
-    found = {name.removesuffix(".json"): objects.get(f"{place}/{name}") for name in objects.names(place)}
-    return {name: data for name, data in found.items() if data is not None}
+def decisions_name(proposal_id: str) -> str:
+    """Where the decisions over a change of the rules lie."""
+    return f"{DECISIONS}/{proposal_id}"
 
 
 def _change(session: Session) -> RulesChange:
@@ -200,6 +205,7 @@ def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ba
         barred=tuple(barred(session, trust.record.source.commit or None, session.revision.commit)),
         wanted=change.wanted,
         takes_signatures=Evidence.SIGNED in change.approval.sources,
+        max_age_seconds=change.approval.max_age_seconds,
     )
 
 

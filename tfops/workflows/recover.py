@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tfops.attestation import Digest, Subject
+from tfops.audit import Event
 from tfops.deployment import ResourceResult, Result
 from tfops.errors import Exit, Problem, TfopsError, UsageError, most_serious
+from tfops.steps import audit
 from tfops.steps.opening import Session, now
 from tfops.steps.pushing import push, with_next_serial
 from tfops.steps.recording import Ending, close, sign_result
@@ -138,6 +140,8 @@ def _adopt(session: Session, work: Workplace, reason: str) -> Snapshot:
         reason=reason,
         started_on=now(),
     )
+    details = {"serial": str(state.serial), "sha256": state.sha256 or ""}
+    audit.record(session, Event.ADOPT_STATE, stack, reason=reason, details=details)
     record = sign_result(session, work.surveyed, ending)
     session.store.keep_record(stack, record.id, record.envelope)
     session.store.move_head(stack, record.envelope)

@@ -1,0 +1,42 @@
+"""A runner enters what people decided into the audit log, when it first sees it: they have no runner's key."""
+
+from tfops.approval import Vote
+from tfops.audit import Event
+from tfops.errors import VerificationError
+from tfops.steps import audit
+from tfops.steps.ballot_box import BallotBox, is_entered, mark_entered
+from tfops.steps.ballots import open_vote, people_keys
+from tfops.steps.opening import Session
+from tfops.steps.store import sha256
+
+
+def witness(session: Session, box: BallotBox, *, stack: str, subject: str) -> None:
+    """Enter the decisions over `subject` that are not in the log yet; none whose signature does not fit."""
+    owners = people_keys(session)
+    for name, decision in box.decisions.items():
+        if is_entered(session.store, box, decision):
+            continue
+        try:
+            vote = open_vote(decision, owners, what=f"the approval {name[:12]}")
+        except VerificationError:
+            continue  # it is nobody's; where it is counted that is said
+        _enter(session, vote, stack=stack, subject=subject, digest=sha256(decision))
+        mark_entered(session.store, box, decision)  # after the entry: rather entered twice than never
+
+
+def _enter(session: Session, vote: Vote, *, stack: str, subject: str, digest: str) -> None:
+    record = vote.record
+    details = {
+        "person": vote.owner,
+        "key": vote.fingerprint,
+        "decision": record.decision.value,
+        "plan_id": subject,
+        "vote_id": vote.id,
+        "sha256": digest,
+        "decided_on": record.decided_on.isoformat(),
+        "overrides": ", ".join(record.overrides),
+        "comment": record.comment,
+    }
+    said = f"{vote.owner} {record.decision.value} {subject[:12]}"
+    reason = f"{said}: {record.comment}" if record.comment else said
+    audit.record(session, Event.DECISION, stack, reason=reason, details=details)
