@@ -34,8 +34,18 @@ LIMITS = {"github": 65_000, "gitlab": 900_000, "bitbucket": 30_000, "azure": 140
 @pytest.fixture(params=KINDS)
 def anywhere(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Reviewed]:
     """A deployed stack on each of the forges, where reviews and signatures count."""
+    yield from _begun(request.param, sandbox)
+
+
+@pytest.fixture
+def github(sandbox: Sandbox) -> Iterator[Reviewed]:
+    """The same on GitHub, where a story is the same on every forge."""
+    yield from _begun("github", sandbox)
+
+
+def _begun(kind: str, sandbox: Sandbox) -> Iterator[Reviewed]:
     team = Team(sandbox=sandbox)
-    with fake(request.param, team) as forge:
+    with fake(kind, team) as forge:
         reviewed = Reviewed(team=team, forge=forge)
         reviewed.begin(approval='from = ["forge", "signed"]')
         yield reviewed
@@ -85,39 +95,39 @@ def test_a_plan_of_300_resources_stays_within_the_limit_and_leaks_nothing(anywhe
     assert "@everyone" not in said
 
 
-def test_a_waiting_plan_after_the_merge_is_told_once(anywhere: Reviewed) -> None:
-    number = anywhere.approved("pr", {"prod/main.tf": TWO}, "alice")
-    anywhere.merge(number)
-    anywhere.sync(expect=3)
-    (waiting,) = comments(anywhere, number)
+def test_a_waiting_plan_after_the_merge_is_told_once(github: Reviewed) -> None:
+    number = github.approved("pr", {"prod/main.tf": TWO}, "alice")
+    github.merge(number)
+    github.sync(expect=3)
+    (waiting,) = comments(github, number)
     assert "1 more needed" in waiting
-    posted = len(anywhere.forge.posted)
-    anywhere.sync(expect=3)
-    assert len(anywhere.forge.posted) == posted
-    assert comments(anywhere, number) == [waiting]
+    posted = len(github.forge.posted)
+    github.sync(expect=3)
+    assert len(github.forge.posted) == posted
+    assert comments(github, number) == [waiting]
 
 
-def test_a_forge_that_takes_no_comments_fails_no_plan(anywhere: Reviewed) -> None:
-    anywhere.propose("pr", {"prod/main.tf": TWO})
-    anywhere.forge.fail(lambda request: request.method in ("POST", "PUT", "PATCH"), 403, times=None)
-    done = anywhere.plan("pr")
+def test_a_forge_that_takes_no_comments_fails_no_plan(github: Reviewed) -> None:
+    github.propose("pr", {"prod/main.tf": TWO})
+    github.forge.fail(lambda request: request.method in ("POST", "PUT", "PATCH"), 403, times=None)
+    done = github.plan("pr")
     assert "the forge was not told" in done.err
     assert "tfops-test" not in done.err
 
 
-def test_a_comment_that_somebody_planted_is_not_ours(anywhere: Reviewed) -> None:
-    number = anywhere.propose("pr", {"prod/main.tf": TWO})
-    anywhere.plan("pr")
-    (ours,) = comments(anywhere, number)
-    other = anywhere.propose("other", {"prod/more.tf": 'resource "terraform_data" "b" {}\n'})
-    anywhere.forge.comment(other, "dave", ours)
-    anywhere.plan("other")
-    assert len(anywhere.forge.comments(other)) == 2
-    assert anywhere.forge.comments(other)[0].body == ours
+def test_a_comment_that_somebody_planted_is_not_ours(github: Reviewed) -> None:
+    number = github.propose("pr", {"prod/main.tf": TWO})
+    github.plan("pr")
+    (ours,) = comments(github, number)
+    other = github.propose("other", {"prod/more.tf": 'resource "terraform_data" "b" {}\n'})
+    github.forge.comment(other, "dave", ours)
+    github.plan("other")
+    assert len(github.forge.comments(other)) == 2
+    assert github.forge.comments(other)[0].body == ours
 
 
-def test_a_change_of_nothing_is_told_as_such(anywhere: Reviewed) -> None:
-    number = anywhere.propose("pr", {"README.md": "hello\n"})
-    anywhere.plan("pr", expect=0)
-    (said,) = comments(anywhere, number)
+def test_a_change_of_nothing_is_told_as_such(github: Reviewed) -> None:
+    number = github.propose("pr", {"README.md": "hello\n"})
+    github.plan("pr", expect=0)
+    (said,) = comments(github, number)
     assert "stack" in said

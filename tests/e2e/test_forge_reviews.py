@@ -64,9 +64,9 @@ def test_what_a_forge_does_not_say_is_unknown_and_refused(anywhere: Reviewed) ->
     assert "unknown, so nothing of it counts" in anywhere.waits()
 
 
-def test_one_review_is_not_enough_and_it_says_who_is_missing(anywhere: Reviewed) -> None:
-    anywhere.merge(anywhere.approved("pr", {"prod/main.tf": TWO}, "alice"))
-    reasons = anywhere.waits()
+def test_one_review_is_not_enough_and_it_says_who_is_missing(github: Reviewed) -> None:
+    github.merge(github.approved("pr", {"prod/main.tf": TWO}, "alice"))
+    reasons = github.waits()
     assert "there are 1" in reasons
     assert "1 more needed, from bob or carol" in reasons
 
@@ -80,10 +80,10 @@ def test_a_request_for_changes_vetoes_and_a_later_approval_of_the_same_person_li
     assert anywhere.sync(expect=0).outcomes == {"prod": "applied"}
 
 
-def test_nobody_approves_their_own_change_on_a_forge(anywhere: Reviewed) -> None:
-    number = anywhere.approved("pr", {"prod/main.tf": TWO}, "alice", "bob", author="alice")
-    anywhere.merge(number)
-    reasons = anywhere.waits()
+def test_nobody_approves_their_own_change_on_a_forge(github: Reviewed) -> None:
+    number = github.approved("pr", {"prod/main.tf": TWO}, "alice", "bob", author="alice")
+    github.merge(number)
+    reasons = github.waits()
     assert "there are 1" in reasons
     assert "nobody approves their own work" in reasons
 

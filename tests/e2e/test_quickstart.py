@@ -202,6 +202,24 @@ def test_with_s3_it_shows_the_same_on_a_real_server(tmp_path: Path):
         assert line in text
 
 
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+def test_with_approvals_it_shows_two_people_and_what_one_is_worth(tmp_path: Path):
+    done = subprocess.run(
+        [CHECKOUT / "scripts" / "quickstart", "--approvals"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "TFOPS": str(TFOPS)},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    text = done.stdout.decode()
+    assert done.returncode == 0, text
+    for line in ("asks for 2 approvals; there are 1", "1 more needed, from bob", "(exit code 3)", "1 applied"):
+        assert line in text
+
+
 def test_with_drift_it_shows_what_somebody_did_by_hand(tmp_path: Path):
     done = subprocess.run(
         [CHECKOUT / "scripts" / "quickstart", "--drift"],

@@ -527,3 +527,28 @@ class TestMaterialising:
         ours.commit_tree("evil", (b"120000", b"a", link), (b"40000", b"a", inner))
         assert code(lambda: self.out(ours, tmp_path / "out", "evil"), FailedError) == "git.crafted_tree"
         assert list((tmp_path / "outside").iterdir()) == []
+
+
+def merged(tmp_path: Path, files: dict[str, str]) -> list[str]:
+    """The addresses behind a merge by `m`, who also commits these files with it."""
+    clone = Clone.init(tmp_path / "repo")
+    base = clone.commit({"a": "1"})
+    clone.git("checkout", "-q", "-b", "topic")
+    clone.commit({"b": "1"})
+    clone.git("checkout", "-q", "main")
+    clone.commit({"c": "1"})
+    clone.git("-c", "user.email=m@example.org", "merge", "-q", "--no-ff", "--no-commit", "topic")
+    for name, content in files.items():
+        (clone.directory / name).write_text(content)
+    clone.git("add", "-A")
+    clone.git("commit", "-q", "-m", "merge", "--author", "M <m@example.org>")
+    repository = Repository(clone.directory, environ=ENVIRON)
+    return sorted({email for one in repository.commits(base, clone.git("rev-parse", "HEAD")) for email in one.emails})
+
+
+def test_whoever_only_merges_wrote_nothing(tmp_path: Path) -> None:
+    assert merged(tmp_path, {}) == ["a@example.org"]
+
+
+def test_whoever_slips_something_into_a_merge_wrote_that(tmp_path: Path) -> None:
+    assert merged(tmp_path, {"evil": "1"}) == ["a@example.org", "m@example.org"]

@@ -217,9 +217,21 @@ class Repository:
             parents = self._repo[tip].peel(pygit2.Commit).parent_ids
             for hidden in [base] if base else parents[:1]:
                 walker.hide(hidden)
-            return [
-                Commit(id=str(one.id), emails=frozenset({_email(one.author), _email(one.committer)})) for one in walker
-            ]
+            return [Commit(id=str(one.id), emails=self._emails(one)) for one in walker]
+
+    def _emails(self, commit: pygit2.Commit) -> frozenset[str]:
+        """Whose work a commit is: nobody's, where it only merges what others wrote."""
+        if len(commit.parent_ids) == 2 and self._merges_cleanly(commit):
+            return frozenset()
+        return frozenset({_email(commit.author), _email(commit.committer)})
+
+    def _merges_cleanly(self, commit: pygit2.Commit) -> bool:
+        one, other = commit.parent_ids
+        try:
+            index = self._repo.merge_commits(one, other)
+            return not index.conflicts and index.write_tree(self._repo) == commit.tree_id
+        except (KeyError, pygit2.GitError):  # a clone that lacks what merging needs
+            return False
 
     def first_parents(self, tip: str, *, base: str | None, limit: int) -> list[str]:
         """The commits from `tip` back along first parents, newest first, up to `base` (left out) or `limit` of them.

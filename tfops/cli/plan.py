@@ -81,7 +81,7 @@ def command(
             stacks=tuple(_entry(stack) for stack in plans.stacks),
             problems=tuple(problem for stack in plans.stacks for problem in stack.problems),
             extra={"revision": plans.revision},
-            text=lambda: _text(plans),
+            text=lambda: _text(plans, is_review=speculative),
         )
     )
     return plans.exit_code
@@ -119,7 +119,7 @@ def _entry(stack: StackPlan) -> dict[str, Any]:
     return entry
 
 
-def _text(plans: Plans) -> object:
+def _text(plans: Plans, *, is_review: bool) -> object:
     from rich.text import Text
 
     from tfops.report.tables import lines, stack_table
@@ -137,9 +137,10 @@ def _text(plans: Plans) -> object:
     dangers = [Text(f"! {stack.stack}: {danger.sentence}", "red") for stack in plans.stacks for danger in stack.dangers]
     first = next((stack for stack in plans.stacks if stack.plan_id), None)
     after = [Text("")] if dangers else []
-    hint = (
-        [Text(f"next: tfops inspect {first.plan_id[:12]}, or tfops sync {first.stack} --plan {first.plan_id[:12]}")]
-        if first and first.plan_id
-        else []
-    )
+    hint = [Text(_next(first.stack, first.plan_id[:12], is_review=is_review))] if first and first.plan_id else []
     return lines(table, Text(""), *dangers, *after, Text(plans.revision), *hint)
+
+
+def _next(stack: str, plan: str, *, is_review: bool) -> str:
+    then = f"tfops approve {plan}" if is_review else f"tfops sync {stack} --plan {plan}"
+    return f"next: tfops inspect {plan}, or {then}"
