@@ -17,7 +17,8 @@ from tests.forges.server import Answer
 from tests.forges.stories import get, landed, proposed, refused, told, without
 from tests.forges.world import Comment
 from tfops.adapters.forges import connect, gitlab
-from tfops.adapters.forges.gitlab import GitLab, Version, seen
+from tfops.adapters.forges.gitlab import GitLab, seen
+from tfops.adapters.forges.gitlab_answers import Version
 from tfops.adapters.forges.texts import mark
 from tfops.config_forge import ForgeSettings
 from tfops.errors import ConfigError
@@ -385,6 +386,15 @@ def test_a_request_for_changes_is_a_rejection(fake: Fake, forge: GitLab) -> None
     ]
 
 
+def test_a_request_for_changes_is_found_behind_a_hundred_reviewers(fake: Fake, forge: GitLab) -> None:
+    proposed(fake)
+    for number in range(100):
+        fake.reject(1, fake.person(f"reviewer-{number}").login)
+        fake.withdraw(1, f"reviewer-{number}")
+    fake.reject(1, "carol")
+    assert [review.opinion for review in reviews(forge)] == [Opinion.REJECTED]
+
+
 def test_a_server_without_reviewers_has_no_requests_for_changes(fake: Fake, forge: GitLab) -> None:
     proposed(fake)
     fake.approve(1, "bob")
@@ -396,6 +406,14 @@ def test_a_server_that_breaks_when_asked_for_reviewers_leaves_everything_unknown
     proposed(fake)
     fake.approve(1, "bob")
     fake.fail(("GET", "/reviewers"), 500, times=None)
+    with refused("forge.failed"):
+        reviews(forge)
+
+
+def test_a_server_that_breaks_when_asked_who_may_write_leaves_everything_unknown(fake: Fake, forge: GitLab) -> None:
+    proposed(fake)
+    fake.approve(1, "bob")
+    fake.fail(("GET", "/members/"), 500, times=None)
     with refused("forge.failed"):
         reviews(forge)
 

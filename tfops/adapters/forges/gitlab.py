@@ -7,11 +7,23 @@ from datetime import datetime
 from functools import cached_property
 from itertools import takewhile
 from random import SystemRandom
-from typing import Literal, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
-import msgspec
-
+from tfops.adapters.forges.gitlab_answers import (
+    Approval,
+    Approvals,
+    Commit,
+    CommitWithPipeline,
+    Member,
+    MergeRequest,
+    Note,
+    Project,
+    Reviewer,
+    User,
+    Version,
+    Written,
+)
 from tfops.adapters.forges.texts import mark, shortened
 from tfops.adapters.forges.transport import Reply, Transport, decoded, next_link, refusal
 from tfops.forge import Account, Change, ForgeError, Opinion, Review, State, Status
@@ -28,104 +40,6 @@ _APPROVAL_NOTE = re.compile(r"(un)?approved this merge request\b")
 _SAME_AGAIN = re.compile(r"Cannot transition status via :\w+ from :(\w+)")
 _STATES = {State.PENDING: "pending", State.SUCCESS: "success", State.FAILURE: "failed"}
 Item = TypeVar("Item")
-
-
-class User(msgspec.Struct):
-    """An account."""
-
-    id: int
-    username: str
-
-
-class Project(msgspec.Struct):
-    """A project: what GitLab calls a repository."""
-
-    id: int
-
-
-class MergeRequest(msgspec.Struct):
-    """A merge request. `sha` is the last commit of its source; a fast-forward leaves both other ones null."""
-
-    iid: int
-    web_url: str
-    state: Literal["opened", "closed", "locked", "merged"]
-    author: User | None
-    source_branch: str
-    target_branch: str
-    target_project_id: int
-    sha: str | None
-    merge_commit_sha: str | None
-    squash_commit_sha: str | None
-    merged_at: datetime | None
-
-
-class Commit(msgspec.Struct):
-    """A commit of a merge request."""
-
-    id: str
-
-
-class Pipeline(msgspec.Struct):
-    """A pipeline."""
-
-    id: int
-
-
-class CommitWithPipeline(msgspec.Struct):
-    """A commit, asked for by its id."""
-
-    last_pipeline: Pipeline | None
-
-
-class Approval(msgspec.Struct):
-    """Somebody's approval that is in force. Servers before 2026 do not say when it was given."""
-
-    user: User
-    approved_at: datetime | None = None
-
-
-class Approvals(msgspec.Struct):
-    """Who approves. How many approvals are left is said by paid editions only: it is never asked for."""
-
-    approved_by: list[Approval]
-
-
-class Reviewer(msgspec.Struct):
-    """Somebody who was asked for a review, and how far it is."""
-
-    user: User
-    state: str
-
-
-class Version(msgspec.Struct):
-    """What a merge request was after a push. `patch_id_sha` is the same where a rebase changed nothing else."""
-
-    id: int
-    head_commit_sha: str | None
-    created_at: datetime
-    patch_id_sha: str | None = None
-
-
-class Note(msgspec.Struct):
-    """A comment; `system` where GitLab itself wrote what somebody did."""
-
-    id: int
-    body: str
-    author: User | None
-    system: bool
-    created_at: datetime
-
-
-class Member(msgspec.Struct):
-    """What somebody may do in a project."""
-
-    access_level: int
-
-
-class Written(msgspec.Struct):
-    """What was made by a request."""
-
-    id: int
 
 
 def connect(url: str, repository: str, *, token: str, say: Callable[[str], None]) -> "GitLab":
@@ -169,11 +83,10 @@ class GitLab:
         approvals = self.api.get(f"/merge_requests/{change.number}/approvals", Approvals).approved_by
         given = sorted(self._timed(change.number, approvals), key=lambda one: one[1].timestamp() if one[1] else 0.0)
         versions = list(self._all(f"/merge_requests/{change.number}/versions", Version)) if given else []
-        reviewers = self.api.find(f"/merge_requests/{change.number}/reviewers", list[Reviewer], per_page=PAGE)
         approved = (self._review(user, Opinion.APPROVED, on, seen(versions, change.head, on)) for user, on in given)
         rejected = (
             self._review(one.user, Opinion.REJECTED, None, None)
-            for one in reviewers or ()
+            for one in self._reviewers(change.number)
             if one.state == "requested_changes"
         )
         return (*approved, *rejected)
@@ -265,6 +178,15 @@ class GitLab:
                     noted[note.author.id] = note.created_at
         for approval in approvals:
             yield approval.user, approval.approved_at or noted.get(approval.user.id)
+
+    def _reviewers(self, number: int) -> list[Reviewer]:
+        """Who was asked for a review; nobody on a server so old that it does not know of that."""
+        try:
+            return list(self._all(f"/merge_requests/{number}/reviewers", Reviewer))
+        except ForgeError as error:
+            if error.problems[0].code != "forge.not_found":
+                raise
+            return []
 
     def _review(self, user: User, opinion: Opinion, on: datetime | None, head: str | None) -> Review:
         by = _account(user)
