@@ -10,15 +10,18 @@ from tfops.ssh_keys import SshPublicKey, parse_ssh_key
 
 FORGES = ("github", "gitlab", "bitbucket", "azure", "gitea")
 _APPROVER_KEYS = ("ssh_key", "ssh_keys", "emails", "teams", "revoked", *FORGES)
+SPECULATIVE = "speculative"
+"""The purpose of plans for review, which is all that a runner may be limited to."""
 _EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """A trusted runner: its plans are accepted if they are signed by this key."""
+    """A trusted runner: what it signs with this key counts; with `only`, nothing but plans of that purpose."""
 
     name: str
     public_key: str
+    only: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,17 @@ def trust(top: Section) -> tuple[tuple[Runner, ...], tuple[Approver, ...]]:
 
 def _runner(name: str, section: Section) -> Runner:
     checks.check_name(name, section)
-    section.check_names(attributes=("public_key",))
-    return Runner(name=name, public_key=section.require("public_key", checks.file_path, ""))
+    section.check_names(attributes=("public_key", "only"))
+    public_key = section.require("public_key", checks.file_path, "")
+    return Runner(name=name, public_key=public_key, only=section.get("only", _purpose, None))
+
+
+def _purpose(found: Field) -> str | None:
+    word = checks.text(found)
+    if word is not None and word != SPECULATIVE:
+        found.refuse("invalid_value", f'cannot be "{word}"', f'write only = "{SPECULATIVE}", or leave it out')
+        return None
+    return word
 
 
 def _approver(name: str, section: Section) -> Approver:

@@ -89,3 +89,10 @@ def test_what_is_wrong_with_a_person_is_told_with_its_line(line: str, code: str,
 
 def test_a_fault_in_the_trust_block_is_told_once():
     assert len(problems(people('approve "alice" {\n github = "alice"\n}'))) == 1
+
+
+def test_a_runner_may_be_limited_to_plans_for_review():
+    (runner,) = parse_config(people('runner "pr" {\n public_key = "pr.pub"\n only = "speculative"\n}')).runners
+    assert runner.only == "speculative"
+    found = problem(people('runner "pr" {\n public_key = "pr.pub"\n only = "sync"\n}'))
+    assert found.code == "config.invalid_value"

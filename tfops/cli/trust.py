@@ -66,7 +66,10 @@ def _entry(found: "InForce") -> dict[str, Any]:
         "approved_by": list(record.approved_by) if record else [],
         "environments": [_gate_entry(name, gate) for name, gate in found.gates],
         "approvers": [{"name": person.name, "revoked": person.is_revoked} for person in found.approvers],
-        "runners": [{"name": name} for name in found.runners],
+        "runners": [
+            *({"name": name, "only": None} for name in found.runners),
+            *({"name": name, "only": "speculative"} for name in found.review_runners),
+        ],
         "waiting": rules_entry(found.waiting),
     }
 
@@ -84,6 +87,7 @@ def _lines(found: "InForce") -> list[str]:
         *(f"  environment {name}: {'; '.join(_asks(gate))}" for name, gate in found.gates),
         f"  approvers: {', '.join(people) or 'nobody'}",
         f"  runners: {', '.join(found.runners) or 'none'}",
+        *((f"  only for plans for review: {', '.join(found.review_runners)}",) if found.review_runners else ()),
         *rules_lines(found.waiting, diff=True),
     ]
 

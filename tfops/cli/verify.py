@@ -31,7 +31,7 @@ def command(setting: Setting, artifact: str, key_files: tuple[Path, ...], redact
     from tfops.workflows.verify import verify
 
     session = None if key_files and Path(artifact).is_dir() else session_for(setting)
-    keys = keys_from_files(key_files) if key_files else session.keys if session else {}
+    keys = keys_from_files(key_files) if key_files else None
     found = verify(artifact, session=session, keys=keys, redacted_only=redacted_only)
     setting.screen.show(
         Result(

@@ -11,6 +11,7 @@ from tfops.errors import VerificationError
 from tfops.steps.opening import Session
 from tfops.steps.store import (
     APPLIED_FILES,
+    NO_KEYS,
     RESULT,
     STATEMENT,
     PlanArtifact,
@@ -40,11 +41,16 @@ def verified_artifact(name: str, session: Session) -> PlanArtifact:
 
 
 def all_checks(
-    files: Mapping[str, bytes], keys: Mapping[str, "SSlibKey"], *, where: str, redacted_only: bool = False
+    files: Mapping[str, bytes],
+    keys: Mapping[str, "SSlibKey"],
+    review_keys: Mapping[str, "SSlibKey"] = NO_KEYS,
+    *,
+    where: str,
+    redacted_only: bool = False,
 ) -> tuple[list[Check], PlanArtifact | None]:
     """Everything that can be checked of an artifact by itself, without its store or repository."""
     try:
-        artifact = open_artifact(files, keys, where=where)
+        artifact = open_artifact(files, keys, review_keys, where=where)
     except VerificationError as error:
         return [Check(name="signature", ok=False, detail=f"{error} [{error.problems[0].code}]")], None
     checks = [Check(name="signature", ok=True, detail=f"by runner {artifact.runner}")]

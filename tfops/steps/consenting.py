@@ -135,7 +135,7 @@ def _artifact(stack: StackRun, plan_id: str, known: ReviewedPlan | None) -> Plan
     if known is not None:
         return known.artifact
     try:
-        return stack.session.store.plan(stack.id, plan_id, stack.session.keys)
+        return stack.session.store.plan(stack.id, plan_id, stack.session.keys, stack.session.review_keys)
     except VerificationError:
         return None  # a plan that does not verify covers nothing; its approvals are shown where it is the one waiting
 

@@ -29,7 +29,7 @@ from tfops.steps.landings import Landings
 from tfops.steps.place import Place, place_of
 from tfops.steps.policy_files import policy_files
 from tfops.steps.store import Store, open_store
-from tfops.steps.trust_records import keys_of, read_trust, rules_of
+from tfops.steps.trust_records import keys_of, read_trust, review_keys_of, rules_of
 from tfops.tree import Tree
 from tfops.trust import Rules, Trust, still_trusted
 from tfops.versions import parse_constraints
@@ -85,6 +85,18 @@ class Session:
         return {name: key for name, key in in_force.items() if key.keyid in left}
 
     @cached_property
+    def review_keys(self) -> Mapping[str, "SSlibKey"]:
+        """The further public keys that count on plans for review, and on nothing else."""
+        head = review_keys_of(self.head_rules)
+        if self.trust is None:
+            return head
+        in_force = review_keys_of(self.rules)
+        if not self.is_followed:
+            return in_force
+        left = {key.keyid for key in (*head.values(), *keys_of(self.head_rules).values())}
+        return {name: key for name, key in in_force.items() if key.keyid in left}
+
+    @cached_property
     def head_rules(self) -> Rules:
         """The rules as this revision has them."""
         text, policies = configuration_text(self.tree, self.caller), policy_files(self.config.policies, self.tree)
@@ -125,22 +137,47 @@ class Session:
 
     def forget_rules(self) -> None:
         """The rules in force moved: read them again."""
-        for name in ("trust", "rules", "keys", "approvers", "forge", "landings"):
+        for name in ("trust", "rules", "keys", "review_keys", "approvers", "forge", "landings"):
             vars(self).pop(name, None)
 
     @cached_property
     def signer(self) -> "Signer":
-        """Our signing key; refused when no runner of the configuration has it."""
-        uri = self.config.signing_key or default_key_uri(self.config)
-        signer = key_files.load_signer(
-            uri, home=self.caller.home, passphrase=self.caller.key_passphrase, environ=self.caller.environ
+        """Our signing key; refused when no runner has it whose signature counts on everything."""
+        self._named(self.keys)
+        return self._own_key
+
+    @property
+    def review_signer(self) -> "Signer":
+        """Our signing key, for plans for review: also that of a runner which signs nothing else."""
+        self._named({**self.keys, **self.review_keys})
+        return self._own_key
+
+    @property
+    def _key_uri(self) -> str:
+        return self.config.signing_key or default_key_uri(self.config)
+
+    @cached_property
+    def _own_key(self) -> "Signer":
+        return key_files.load_signer(
+            self._key_uri, home=self.caller.home, passphrase=self.caller.key_passphrase, environ=self.caller.environ
         )
-        keyid = signer.public_key.keyid
-        if keyid not in {key.keyid for key in self.keys.values()}:
-            raise self._stranger(uri, keyid)
-        return signer
+
+    def _named(self, keys: Mapping[str, "SSlibKey"]) -> str:
+        """The name that `keys` have for our own."""
+        keyid = self._own_key.public_key.keyid
+        found = next((name for name, key in keys.items() if key.keyid == keyid), None)
+        if found is None:
+            raise self._stranger(self._key_uri, keyid)
+        return found
 
     def _stranger(self, uri: str, keyid: str) -> ConfigError:
+        limited = [name for name, key in self.review_keys.items() if key.keyid == keyid]
+        if limited:
+            return ConfigError(
+                f'runner "{limited[0]}", whose signing key {uri} is, signs plans for review and nothing else',
+                code="key.review_only",
+                hint="it is for `tfops plan --speculative`, once rules are in force; run this with another key",
+            )
         if keyid in {key.keyid for key in keys_of(self.head_rules).values()}:
             return ConfigError(
                 f"the signing key {uri} is that of a runner in {self.revision}, but the rules in force do not name it",
@@ -156,8 +193,7 @@ class Session:
     @cached_property
     def runner(self) -> str:
         """The name tfops.hcl gives to our key."""
-        keyid = self.signer.public_key.keyid
-        return next(name for name, key in self.keys.items() if key.keyid == keyid)
+        return self._named(self.keys)
 
     @cached_property
     def program(self) -> Program:
@@ -186,7 +222,15 @@ class Session:
     @property
     def builder(self) -> Builder:
         """What records say about this run."""
-        return Builder(runner=self.runner, host=socket.gethostname(), run_id=self.run_id)
+        return self._builder(self.runner)
+
+    @property
+    def review_builder(self) -> Builder:
+        """What plans for review say about this run."""
+        return self._builder(self._named({**self.keys, **self.review_keys}))
+
+    def _builder(self, runner: str) -> Builder:
+        return Builder(runner=runner, host=socket.gethostname(), run_id=self.run_id)
 
     @property
     def holder(self) -> dict[str, object]:

@@ -214,7 +214,8 @@ def sign_plan(
         predicate=_predicate(session, surveyed, planned, fingerprint, purpose, base_fingerprint),
     )
     payload = encode(statement)
-    return Artifact(id=sha256(payload), files=files, envelope=dsse.sign(payload, session.signer), statement=statement)
+    signer = session.review_signer if purpose is Purpose.SPECULATIVE else session.signer
+    return Artifact(id=sha256(payload), files=files, envelope=dsse.sign(payload, signer), statement=statement)
 
 
 def _predicate(
@@ -243,7 +244,7 @@ def _predicate(
         change_digest=planned.change_set.digest,
         change_set=tuple(ChangeRef(address=entry.address, digest=entry.digest) for entry in planned.change_set.entries),
         base_fingerprint=base_fingerprint,
-        builder=session.builder,
+        builder=session.review_builder if purpose is Purpose.SPECULATIVE else session.builder,
         started_on=planned.started_on,
         finished_on=planned.finished_on,
         expires_on=planned.finished_on + VALIDITY,

@@ -81,7 +81,7 @@ def _plans(session: Session, stack: str, commit: str) -> list[PlanArtifact]:
     found = []
     for plan_id in session.store.review_plans(stack, commit):
         with contextlib.suppress(TfopsError):
-            found.append(session.store.plan(stack, plan_id, session.keys))
+            found.append(session.store.plan(stack, plan_id, session.keys, session.review_keys))
     of_commit = (one for one in found if one.statement.predicate.source.commit == commit)
     return sorted(of_commit, key=lambda one: one.statement.predicate.finished_on)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -17,7 +18,7 @@ import msgspec
 
 from tfops import dsse
 from tfops.adapters.objects import Objects
-from tfops.attestation import PLAN_FILES, AuditHead, PlanStatement, decode_plan
+from tfops.attestation import PLAN_FILES, AuditHead, PlanStatement, Purpose, decode_plan
 from tfops.deployment import Claim, Deployment, Result, decode_deployment
 from tfops.errors import FailedError, UsageError, VerificationError
 from tfops.steps.guard import GuardedObjects
@@ -48,6 +49,7 @@ _PARTS_OF_A_STACK = frozenset(
         "reviews",
     }
 )
+NO_KEYS: "Mapping[str, SSlibKey]" = MappingProxyType({})
 MIN_ID_CHARACTERS = 6
 _LONGEST_NAME = 200
 _PLAN_ID = re.compile("[0-9a-f]{64}")
@@ -216,12 +218,18 @@ class Store:
             found[EVENTS] = self.objects.appended(f"{place}/{EVENTS}")
         return {name: data for name, data in found.items() if data is not None}
 
-    def plan(self, stack: str, plan_id: str, keys: Mapping[str, "SSlibKey"]) -> PlanArtifact:
+    def plan(
+        self,
+        stack: str,
+        plan_id: str,
+        keys: Mapping[str, "SSlibKey"],
+        review_keys: Mapping[str, "SSlibKey"] = NO_KEYS,
+    ) -> PlanArtifact:
         """A stored artifact with its signature verified (its files are checked by whoever uses them)."""
         place = _plan(stack, plan_id)
         found = {name: self.objects.get(f"{place}/{name}") for name in (STATEMENT, *PLAN_FILES)}
         files = {name: data for name, data in found.items() if data is not None}
-        artifact = open_artifact(files, keys, where=f"plan {plan_id[:12]} of {stack}")
+        artifact = open_artifact(files, keys, review_keys, where=f"plan {plan_id[:12]} of {stack}")
         if artifact.id != plan_id:
             raise VerificationError(
                 f"the store keeps plan {artifact.id[:12]} under the name {plan_id[:12]}",
@@ -400,19 +408,36 @@ class Store:
             raise FailedError(f"{key} exists in the store with other content", code="store.conflict", hint="run again")
 
 
-def open_artifact(files: Mapping[str, bytes], keys: Mapping[str, "SSlibKey"], *, where: str) -> PlanArtifact:
-    """An artifact out of its files: verify the signature first, then read what was signed."""
+def open_artifact(
+    files: Mapping[str, bytes],
+    keys: Mapping[str, "SSlibKey"],
+    review_keys: Mapping[str, "SSlibKey"] = NO_KEYS,
+    *,
+    where: str,
+) -> PlanArtifact:
+    """An artifact out of its files: verify the signature first, then read what was signed.
+
+    Signatures by `review_keys` count on plans for review only: `verify.key_purpose` for any other plan.
+    """
     if STATEMENT not in files:
         raise VerificationError(
             f"{where} has no {STATEMENT}: it is not a plan artifact, or its writing was cut off",
             code="verify.incomplete",
             hint="make a new plan with `tfops plan`",
         )
-    verified = dsse.verify(files[STATEMENT], keys, what=f"{STATEMENT} of {where}")
+    verified = dsse.verify(files[STATEMENT], {**keys, **review_keys}, what=f"{STATEMENT} of {where}")
+    statement = decode_plan(verified)
+    if verified.signer not in keys and statement.predicate.purpose is not Purpose.SPECULATIVE:
+        raise VerificationError(
+            f'{where} is a plan for {statement.predicate.purpose.value}, but runner "{verified.signer}" may sign plans '
+            "for review only",
+            code="verify.key_purpose",
+            hint="do not use it: find out who has that runner's key; make a new plan with `tfops plan`",
+        )
     return PlanArtifact(
         id=verified.id,
         runner=verified.signer,
-        statement=decode_plan(verified),
+        statement=statement,
         files=dict(files),
         where=where,
     )

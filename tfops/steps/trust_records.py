@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfops import dsse
 from tfops.attestation import encode
+from tfops.config_trust import SPECULATIVE
 from tfops.dsse import public_key
 from tfops.errors import ConfigError, VerificationError
 from tfops.steps.caller import Caller
@@ -60,8 +61,18 @@ def rules_of(trust: Trust, caller: Caller) -> Rules:
 
 
 def keys_of(rules: Rules) -> dict[str, "SSlibKey"]:
-    """The public keys of the runners that the rules name."""
-    return {runner.name: public_key(rules.files[runner.public_key].encode()) for runner in rules.config.runners}
+    """The public keys of the runners that the rules name, and whose signatures count on everything."""
+    return _keys(rules, only=None)
+
+
+def review_keys_of(rules: Rules) -> dict[str, "SSlibKey"]:
+    """The public keys of those that sign plans for review and nothing else."""
+    return _keys(rules, only=SPECULATIVE)
+
+
+def _keys(rules: Rules, *, only: str | None) -> dict[str, "SSlibKey"]:
+    runners = (runner for runner in rules.config.runners if runner.only == only)
+    return {runner.name: public_key(rules.files[runner.public_key].encode()) for runner in runners}
 
 
 def _next(store: Store, data: bytes, last: Trust | None, keys: Mapping[str, "SSlibKey"]) -> Trust:

@@ -142,7 +142,7 @@ def _keep(asked: _Asked, vote: Vote, envelope: bytes) -> Said:
 def _artifact(session: Session, name: str) -> PlanArtifact:
     """The named plan, every file of it as it was signed: nobody decides about what is not whole."""
     files, where = files_of(name, session)
-    artifact = open_artifact(files, session.keys, where=where)
+    artifact = open_artifact(files, session.keys, session.review_keys, where=where)
     failed = [check for check in check_files(artifact.statement.subject, files) if not check.ok]
     if failed:
         found = "; ".join(f"{check.name}: {check.detail}" for check in failed)

@@ -67,7 +67,7 @@ def _inspection(
 ) -> Inspection:
     redacted = redact(content)
     plan = plan_of(redacted)
-    checks, artifact = all_checks(files, session.keys, where=where) if session and files else ([], None)
+    checks, artifact = _checked(files, session, where) if session and files else ([], None)
     is_whole = session is not None and artifact is not None and all(check.ok for check in checks)
     plan_id, statement = _claims(files)
     return Inspection(
@@ -88,6 +88,10 @@ def _outlook(session: Session, artifact: PlanArtifact) -> Outlook | None:
         return outlook(session, survey(session), artifact)
     except TfopsError:
         return None
+
+
+def _checked(files: Mapping[str, bytes], session: Session, where: str) -> tuple[list[Check], PlanArtifact | None]:
+    return all_checks(files, session.keys, session.review_keys, where=where)
 
 
 def _claims(files: Mapping[str, bytes]) -> tuple[str | None, PlanStatement | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfops.attestation import Purpose
 from tfops.dangers import Danger
@@ -27,6 +28,9 @@ from tfops.steps.surveyed import Surveyed
 from tfops.steps.trusting import establish, gate_for
 from tfops.steps.untrusted import Suspicion, check_code, check_downloaded
 from tfops.steps.workplace import Workplace, current_state, initialise, make_workspace, workplace
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
 
 LOCK_WAIT_SECONDS = 30.0
 
@@ -82,6 +86,10 @@ class Aim:
     def withheld(self) -> frozenset[str]:
         """The variables that Terraform does not see."""
         return self.suspicion.withheld if self.suspicion else frozenset()
+
+    def signer(self, session: Session) -> "Signer":
+        """Our signing key, if it may sign such plans."""
+        return session.review_signer if self.purpose is Purpose.SPECULATIVE else session.signer
 
     def fingerprint(self, stack: str) -> Fingerprint | None:
         """The inputs of the stack that the branch has without the change."""
@@ -139,7 +147,7 @@ def plan(
     """Plan the named stacks (or all) side by side; each artifact also goes to `out`/<stack>, when given."""
     everything = survey(session)
     chosen = select(everything, names)
-    _ = session.store, session.signer  # refuse before anything runs
+    _ = session.store, aim.signer(session)  # refuse before anything runs
     establish(session)
     schedule: Schedule[StackPlan] = Schedule(
         dict.fromkeys(chosen, ()),

@@ -17,6 +17,7 @@ class InForce:
     gates: tuple[tuple[str, Gate], ...]
     approvers: tuple[Approver, ...]
     runners: tuple[str, ...]
+    review_runners: tuple[str, ...]
     waiting: Proposal | None
 
 
@@ -28,6 +29,7 @@ def in_force(session: Session) -> InForce:
         gates=tuple((one.name, gate_of(one.name, gate_in(one), (), session.rules.config)) for one in environments),
         approvers=session.approvers,
         runners=tuple(sorted(session.keys)),
+        review_runners=tuple(sorted(session.review_keys)),
         waiting=proposal(session),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tfops.attestation import Checked, PlanStatement
 from tfops.steps.artifact import all_checks, files_of
 from tfops.steps.opening import Session
+from tfops.steps.store import NO_KEYS
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
@@ -21,10 +22,16 @@ class Verification(Checked):
     statement: PlanStatement | None
 
 
-def verify(name: str, *, session: Session | None, keys: Mapping[str, "SSlibKey"], redacted_only: bool) -> Verification:
-    """Check the named artifact (a directory, or with a session a plan id) against the public keys."""
+def verify(
+    name: str, *, session: Session | None, keys: Mapping[str, "SSlibKey"] | None, redacted_only: bool
+) -> Verification:
+    """Check the named artifact (a directory, or with a session a plan id) against the public keys.
+
+    Without `keys` those of the rules in force count.
+    """
     files, where = files_of(name, session)
-    checks, artifact = all_checks(files, keys, where=where, redacted_only=redacted_only)
+    in_force = (session.keys, session.review_keys) if session and keys is None else (keys or NO_KEYS, NO_KEYS)
+    checks, artifact = all_checks(files, *in_force, where=where, redacted_only=redacted_only)
     return Verification(
         where=where,
         plan_id=artifact.id if artifact else None,
