@@ -9,12 +9,12 @@ import click
 from tfops.checks import span_seconds
 from tfops.cli.options import Setting
 from tfops.cli.output import Result
-from tfops.errors import Exit, UsageError
+from tfops.errors import Exit, Problem, UsageError
 
 if TYPE_CHECKING:
     from tfops.approval import Word
     from tfops.steps.opening import Session
-    from tfops.workflows.approve import Said, Saying
+    from tfops.workflows.approve import Said, SaidAll, Saying
 
 DEFAULT_KEYS = ("id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa")
 
@@ -24,6 +24,7 @@ key_option = click.option(
     help="Your SSH key: a private one, or the .pub file of one that your agent holds.  [default: from ~/.ssh]",
 )
 comment_option = click.option("--comment", default="", help="What you looked at, for those who read the history.")
+all_of_option = click.option("--all-of", metavar="REVISION", help="Every plan of this commit that is still open.")
 valid_option = click.option("--valid", metavar="SPAN", default="24h", show_default=True, help="For how long it counts.")
 
 
@@ -51,12 +52,25 @@ def _default_key(home: Path) -> Path:
     return found if found.exists() else found.with_name(f"{found.name}.pub")
 
 
-def show_said(setting: Setting, command: str, said: "Said") -> Exit:
-    """One line of what was signed, and how the plan stands."""
+def show_said(
+    setting: Setting, command: str, *said: "Said", problems: tuple[Problem, ...] = (), exit_code: Exit = Exit.OK
+) -> Exit:
+    """One line for each decision that was signed, and how the plan stands."""
     setting.screen.show(
-        Result(command=command, exit_code=Exit.OK, stacks=(_entry(said),), text=lambda: _sentence(said))
+        Result(
+            command=command,
+            exit_code=exit_code,
+            stacks=tuple(_entry(one) for one in said),
+            problems=problems,
+            text=lambda: "\n".join(_sentence(one) for one in said),
+        )
     )
-    return Exit.OK
+    return exit_code
+
+
+def show_all(setting: Setting, command: str, found: "SaidAll") -> Exit:
+    """The same for all plans of a commit, with what was refused."""
+    return show_said(setting, command, *found.said, problems=found.problems, exit_code=found.exit_code)
 
 
 def _entry(said: "Said") -> dict[str, object]:

@@ -7,7 +7,6 @@ from tfops.approval import Override, Tally
 from tfops.attestation import PlanPredicate, Purpose
 from tfops.config_gate import Gate
 from tfops.coverage import Approved, Content, Gap, backers, content, gap, touches
-from tfops.deployment import Result
 from tfops.errors import VerificationError
 from tfops.gate import Consent
 from tfops.steps.applying import Approvals
@@ -16,6 +15,7 @@ from tfops.steps.code_owners import missing_owners
 from tfops.steps.inputs_archive import unpack
 from tfops.steps.outcome import StackRun
 from tfops.steps.planning import change_refs
+from tfops.steps.plans_of import used_plans
 from tfops.steps.reviews import Heard, ReviewedPlan, heard, read_inputs, reviewed_plans, unexplained
 from tfops.steps.store import PlanArtifact, sha256
 from tfops.steps.witnessing import witness
@@ -122,7 +122,7 @@ def _read(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator
 
 def _decided_plans(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator[Covering]:
     """Every plan of the stack that somebody decided about, signed or on the forge, and that is not used up."""
-    session, used = stack.session, _used(stack)
+    session, used = stack.session, used_plans(session, stack.id)
     reviews = {plan.plan_id: plan for landed in said.landed for plan in reviewed_plans(stack, landed)}
     for plan_id in sorted({*session.store.decided_plans(stack.id), *reviews} - used):
         artifact = _artifact(stack, plan_id, reviews.get(plan_id))
@@ -172,18 +172,6 @@ def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
     kept = stack.session.store.inputs(stack.id, fingerprint)
     manifest = unpack(kept)[0] if kept is not None else None
     return manifest if manifest is not None and sha256(manifest) == fingerprint else None
-
-
-def _used(stack: StackRun) -> set[str]:
-    """Plans whose approval led to an apply that went well: nobody brings them back after a revert."""
-    deployments, _ = stack.session.store.deployments(stack.id, stack.session.keys)
-    return {
-        plan_id
-        for deployment in deployments
-        if deployment.record.result is Result.APPLIED
-        for plan_id in (*deployment.record.approved_plans, deployment.record.plan_id, deployment.record.given_plan_id)
-        if plan_id
-    }
 
 
 def _nobody(stack: StackRun, gate: Gate) -> Tally:

@@ -20,11 +20,21 @@ from tfops.approval import (
     approval_statement,
 )
 from tfops.attestation import Digest, PlanStatement, check_files, encode
-from tfops.errors import FailedError, RefusedError, UsageError, VerificationError
+from tfops.errors import (
+    Exit,
+    FailedError,
+    Problem,
+    RefusedError,
+    TfopsError,
+    UsageError,
+    VerificationError,
+    most_serious,
+)
 from tfops.steps.artifact import files_of
 from tfops.steps.ballots import ballot, decided, open_vote, people_keys
 from tfops.steps.feedback import tell_decided
 from tfops.steps.opening import Session, now
+from tfops.steps.plans_of import open_plans
 from tfops.steps.store import MIN_ID_CHARACTERS, PlanArtifact, open_artifact, sha256
 from tfops.steps.survey import survey
 from tfops.steps.surveyed import Surveyed
@@ -66,6 +76,30 @@ def say(session: Session, name: str, saying: Saying, *, out: Path | None) -> Sai
         _write(out, envelope)
         return Said(id=asked.id, subject=asked.subject, vote=vote, tally=None, file=out)
     return _keep(asked, vote, envelope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidAll:
+    """What was signed over the plans of one commit, and why nothing was over the others."""
+
+    said: tuple[Said, ...]
+    problems: tuple[Problem, ...]
+    exit_code: Exit
+
+
+def say_of_all(session: Session, revision: str, saying: Saying) -> SaidAll:
+    """Sign a decision over the newest open plan of each stack of a commit; one that is refused stops no other."""
+    said, errors = [], []
+    for stack, plan_id in open_plans(session, revision).items():
+        try:
+            said.append(say(session, plan_id, saying, out=None))
+        except TfopsError as error:
+            errors.append(error)
+            session.say(stack, f"plan {plan_id[:12]}: {error}")
+    problems = (problem for error in errors for problem in error.problems)
+    return SaidAll(
+        said=tuple(said), problems=tuple(problems), exit_code=most_serious(error.exit_code for error in errors)
+    )
 
 
 def take_over(session: Session, file: Path) -> Said:
