@@ -160,6 +160,9 @@ def test_history_shows_deployments_newest_first(world: Sandbox) -> None:
     assert newest["by"] == "ci"
     text = world.tfops("history", "dev").out
     assert text.index(newest["id"][:12]) < text.index(oldest["id"][:12])
+    assert (newest["subject"], newest["author"]) == ("change", "Someone")
+    assert f"main@{newest['revision'][:12]}  change (Someone)" in text
+    assert f"runner ci on {newest['host']}, run {newest['run_id']}" in text.replace("\n", "")
     assert world.json("history", "nothing").code == 64
 
 

@@ -54,6 +54,14 @@ class Commit:
     emails: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """What a commit says of itself: the first line of its message, and its author's name."""
+
+    subject: str
+    author: str
+
+
 class GitTree:
     """The files of one revision. Reading is safe from several threads."""
 
@@ -205,6 +213,14 @@ class Repository:
                 hint="fetch it first, or name a commit, tag or branch that is there",
             ) from error
         return Revision(branch=branch, commit=str(commit.id), tree=str(commit.tree_id))
+
+    def headline(self, commit: str) -> Headline | None:
+        """What a commit says of itself; None where this clone does not have it."""
+        with self._lock:
+            found = self._commit(commit)
+        if found is None:
+            return None
+        return Headline(subject=(found.message.strip().splitlines() or [""])[0], author=found.author.name)
 
     def tree(self, revision: Revision) -> GitTree:
         """The files of a revision."""

@@ -1,5 +1,7 @@
 """`tfops history`."""
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 
@@ -10,6 +12,9 @@ from tfops.deployment import Deployment
 from tfops.deployment import Result as DeploymentResult
 from tfops.errors import Exit
 from tfops.workflows.history import History, StackHistory
+
+if TYPE_CHECKING:
+    from tfops.adapters.git import Headline
 
 
 @click.command("history")
@@ -46,17 +51,22 @@ def _entry(stack: StackHistory) -> dict[str, object]:
         }
         if head
         else None,
-        "deployments": [_deployment(deployment) for deployment in stack.deployments],
+        "deployments": [_deployment(one, stack.headlines.get(one.record.source.commit)) for one in stack.deployments],
     }
 
 
-def _deployment(deployment: Deployment) -> dict[str, object]:
+def _deployment(deployment: Deployment, headline: "Headline | None") -> dict[str, object]:
     record = deployment.record
     return {
         "id": deployment.id,
         "at": record.finished_on,
+        "started": record.started_on,
         "by": deployment.runner,
+        "host": record.builder.host,
+        "run_id": record.builder.run_id,
         "revision": record.source.commit,
+        "subject": headline.subject if headline else None,
+        "author": headline.author if headline else None,
         "branch": record.source.branch,
         "plan_id": record.plan_id,
         "requested_plan": record.given_plan_id,
@@ -75,14 +85,21 @@ def _deployment(deployment: Deployment) -> dict[str, object]:
 def _text(found: History) -> object:
     from rich.text import Text
 
-    from tfops.report.tables import history_table, lines
+    from tfops.report.tables import lines
 
     parts: list[object] = []
     for stack in found.stacks:
         parts.append(Text(f"{stack.stack}: {_where(stack)}", "bold"))
-        parts.append(history_table(stack.deployments) if stack.deployments else Text("no deployments", "dim"))
+        parts += [_lines(stack, one) for one in stack.deployments] or [Text("no deployments", "dim")]
         parts.append(Text(""))
     return lines(*parts[:-1]) if parts else Text("the store knows no stacks yet; next: tfops sync")  # type: ignore[arg-type]
+
+
+def _lines(stack: StackHistory, deployment: Deployment) -> object:
+    from tfops.report.history_text import deployment_lines
+
+    headline = stack.headlines.get(deployment.record.source.commit)
+    return deployment_lines(deployment, f"{headline.subject} ({headline.author})" if headline else "")
 
 
 def _where(stack: StackHistory) -> str:

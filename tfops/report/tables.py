@@ -8,7 +8,6 @@ from rich.text import Text
 
 from tfops.attestation import Check
 from tfops.audit import AuditEntry
-from tfops.deployment import Deployment
 from tfops.errors import Problem
 from tfops.report.counts import SIGNS, plural
 from tfops.report.neutral import neutral
@@ -90,25 +89,6 @@ def audit_table(entries: Iterable[AuditEntry]) -> Table:
             Text(neutral(record.stack), "bold"),
             Text(neutral(record.reason)),
             f"{entry.runner} ({neutral(record.builder.host)})",
-        )
-    return found
-
-
-def history_table(deployments: Iterable[Deployment]) -> Table:
-    """One line per deployment, newest first."""
-    found = table("deployment", "at", "result", "plan", "revision", "serial", "resources", "by")
-    for deployment in deployments:
-        record = deployment.record
-        failed = sum(not resource.ok for resource in record.resources)
-        found.add_row(
-            deployment.id[:12],
-            f"{record.finished_on:%Y-%m-%d %H:%M:%S}Z",
-            Text(record.result.value, OUTCOME_STYLE.get(record.result.value, "red")),
-            (record.plan_id or "–")[:12] + (f" for {record.given_plan_id[:12]}" if record.given_plan_id else ""),
-            f"{record.source.branch}@{record.source.commit[:8]}",
-            f"{record.serial_before} → {record.state.serial}",
-            f"{len(record.resources) - failed} done" + (f", {failed} not" if failed else ""),
-            f"{deployment.runner} ({record.builder.host})",
         )
     return found
 

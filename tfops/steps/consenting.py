@@ -122,7 +122,7 @@ def _read(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator
 
 def _decided_plans(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator[Covering]:
     """Every plan of the stack that somebody decided about, signed or on the forge, and that is not used up."""
-    session, used = stack.session, used_plans(session, stack.id)
+    session, used = stack.session, used_plans(stack.session, stack.id)
     reviews = {plan.plan_id: plan for landed in said.landed for plan in reviewed_plans(stack, landed)}
     for plan_id in sorted({*session.store.decided_plans(stack.id), *reviews} - used):
         artifact = _artifact(stack, plan_id, reviews.get(plan_id))

@@ -1,7 +1,9 @@
 """`tfops history`: the deployments of stacks, each verified before it is shown."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from tfops.adapters.git import Headline
 from tfops.deployment import Deployment
 from tfops.errors import Exit, Problem, UsageError, VerificationError
 from tfops.steps.opening import Session
@@ -14,6 +16,8 @@ class StackHistory:
     stack: str
     head: Deployment | None
     deployments: tuple[Deployment, ...]
+    headlines: Mapping[str, Headline] = field(default_factory=dict)
+    """What the commits say of themselves, as far as this clone has them."""
     problems: tuple[Problem, ...] = ()
 
 
@@ -53,5 +57,12 @@ def _of(session: Session, stack: str) -> StackHistory:
         stack=stack,
         head=head,
         deployments=tuple(reversed(deployments)),
+        headlines=_headlines(session, deployments),
         problems=tuple(problem for error in errors for problem in error.problems),
     )
+
+
+def _headlines(session: Session, deployments: list[Deployment]) -> dict[str, Headline]:
+    commits = {deployment.record.source.commit for deployment in deployments}
+    found = {commit: session.repository.headline(commit) for commit in commits}
+    return {commit: headline for commit, headline in found.items() if headline is not None}
