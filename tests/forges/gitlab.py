@@ -36,6 +36,12 @@ class GitLab(FakeForge):
         """The API's address."""
         return f"{self.url}/api/v4"
 
+    def merge(self, number: int, how: str = "merge", *, by: str = "carol", at: datetime | None = None) -> str:
+        """Press the merge button; GitLab rebases the source branch itself, and moves the target forward then."""
+        if how == "rebase":
+            self.rebase(number)
+        return super().merge(number, "fast-forward" if how == "rebase" else how, by=by, at=at)
+
     def page(self, request: Request, items: Sequence[Any], *, size: str = "per_page", most: int = 100) -> Answer:
         """One page of a listing, with GitLab's headers."""
         found = super().page(request, items, size=size, most=most)

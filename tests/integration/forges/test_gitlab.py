@@ -127,8 +127,8 @@ def test_every_commit_of_a_fast_forward_belongs_to_its_change(fake: Fake, forge:
 def test_a_change_that_was_rebased_in_place_before_a_fast_forward_is_found(fake: Fake, forge: GitLab) -> None:
     proposed(fake)
     fake.git.commit("main", {"other.tf": "# moved on\n"})
-    fake.rebase(1)
-    assert landed(forge, fake.merge(1, "fast-forward")).number == 1
+    tip = fake.merge(1, "rebase")
+    assert (landed(forge, tip).number, landed(forge, tip).head) == (1, tip)
 
 
 def test_a_squash_with_a_merge_commit_is_found_by_both(fake: Fake, forge: GitLab) -> None:
