@@ -54,6 +54,20 @@ def waits_for_nothing(sandbox: Sandbox) -> bool:
     return sandbox.sync(expect=0).outcomes == {"prod": "converged"}
 
 
+def test_a_change_that_brings_a_new_stack_is_approved_before_it_is_merged(deployed: Team) -> None:
+    extra = 'environment "new" {\n  branch = "main"\n  roots = ["new"]\n  approval { count = 1 }\n}\n'
+    deployed.change("pr", {"tfops.hcl": deployed.config(extra=extra), "new/main.tf": RESOURCE})
+    planned = deployed.sandbox.json("plan", "--speculative", "--base", "main", "--head", "pr", "--trust-code")
+    plan_id = planned["new"]["plan_id"]
+    assert "gate: it is not applied now" in deployed.sandbox.tfops("inspect", plan_id).out
+    for person in ("alice", "bob"):
+        assert deployed.approve(plan_id, person).code == 0
+    deployed.merge("pr")
+    merged = deployed.sandbox.sync(expect=3)  # the rules still wait, the stack passed the strictest that there are
+    assert merged.outcomes == {"prod": "converged", "new": "applied"}
+    assert merged.json["rules"]["changes"] == ['environment "new" is new and asks for 1 approval']
+
+
 def test_one_approval_is_not_enough_and_it_names_who_is_missing(deployed: Team) -> None:
     deployed.change("pr", {"prod/main.tf": TWO})
     deployed.approved("pr", "alice")

@@ -22,6 +22,7 @@ from tfops.steps.outcome import Outcome, StackSync
 from tfops.steps.outlook import of_review
 from tfops.steps.reviews import newest_plan
 from tfops.steps.store import FORGE, PlanArtifact, sha256
+from tfops.steps.survey import survey_merged
 from tfops.steps.surveyed import Surveyed
 
 KEY = "plan"
@@ -69,11 +70,17 @@ def tell_proposed(
     _heard(session, tell)
 
 
-def tell_decided(session: Session, live: Mapping[str, Surveyed], artifact: PlanArtifact) -> None:
+def tell_decided(session: Session, artifact: PlanArtifact) -> None:
     """Tell that somebody decided about a plan for review; whoever has no token leaves it to the next run."""
     forge, plan = session.rules.config.forge, artifact.statement.predicate
-    if plan.purpose is Purpose.SPECULATIVE and forge is not None and session.caller.forge_token(forge.kind):
-        tell_proposed(session, live, plan.source.commit, number=None, ended={})
+    if plan.purpose is not Purpose.SPECULATIVE or forge is None or not session.caller.forge_token(forge.kind):
+        return
+    try:
+        live = survey_merged(session, plan.source.commit)
+    except TfopsError as error:
+        session.say("", f"the forge was not told: {error}; {error.problems[0].hint}")
+        return
+    tell_proposed(session, live, plan.source.commit, number=None, ended={})
 
 
 def tell_landed(session: Session, live: Mapping[str, Surveyed], stacks: Iterable[StackSync]) -> None:

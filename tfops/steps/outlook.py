@@ -20,7 +20,7 @@ from tfops.steps.planning import change_refs
 from tfops.steps.policies import findings
 from tfops.steps.reviews import ReviewedPlan
 from tfops.steps.store import PlanArtifact
-from tfops.steps.survey import fingerprint_of
+from tfops.steps.survey import fingerprint_of, survey_merged
 from tfops.steps.surveyed import Surveyed, snapshot
 from tfops.steps.trusting import gate_for
 
@@ -43,6 +43,8 @@ def outlook(session: Session, live: Mapping[str, Surveyed], artifact: PlanArtifa
     """How a plan of the session's branch stands now. One for review is judged as if it were merged as it is."""
     plan = artifact.statement.predicate
     surveyed = live.get(plan.stack)
+    if surveyed is None and plan.purpose is Purpose.SPECULATIVE:
+        surveyed = survey_merged(session, plan.source.commit).get(plan.stack)
     if surveyed is None:
         gone = f"{session.revision} has no stack {plan.stack}"
         return Outlook(decision=Decision(allowed=False), faults=(gone,))

@@ -20,7 +20,7 @@ from tfops.stacks import (
 )
 from tfops.steps.code_state import s3_state
 from tfops.steps.local_state import local
-from tfops.steps.opening import Session
+from tfops.steps.opening import Session, open_review
 from tfops.steps.reads import with_reads
 from tfops.steps.state import StateFile
 from tfops.steps.surveyed import Surveyed
@@ -56,6 +56,15 @@ def survey(session: Session) -> dict[str, Surveyed]:
     if problems:
         raise ConfigError.of(problems)
     return dict(looked.found)
+
+
+def survey_merged(session: Session, head: str) -> dict[str, Surveyed]:
+    """The stacks as merging a commit into the session's branch would make them; a change may bring new ones.
+
+    Raises UsageError where the commit is not in this clone or does not merge by itself.
+    """
+    _, merged = open_review(session.caller, base=session.revision.branch, head=head, fetch=False)
+    return survey(merged)
 
 
 def look(session: Session) -> Survey:

@@ -19,7 +19,7 @@ from tfops.approval import (
     Word,
     approval_statement,
 )
-from tfops.attestation import Digest, PlanStatement, check_files, encode
+from tfops.attestation import Digest, PlanStatement, Purpose, check_files, encode
 from tfops.errors import (
     Exit,
     FailedError,
@@ -36,7 +36,7 @@ from tfops.steps.feedback import tell_decided
 from tfops.steps.opening import Session, now
 from tfops.steps.plans_of import open_plans
 from tfops.steps.store import MIN_ID_CHARACTERS, PlanArtifact, open_artifact, sha256
-from tfops.steps.survey import survey
+from tfops.steps.survey import survey, survey_merged
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trusting import Proposal, gate_for, proposal, put_decision
 from tfops.trust import RULES_CHANGE
@@ -143,7 +143,7 @@ def _asked(session: Session, name: str) -> _Asked:
         viewed=files["plan.txt"],
         put=lambda vote, envelope: session.store.put_approval(surveyed.id, artifact.id, vote.id, envelope),
         stands=lambda: decided(session, surveyed, artifact, gate).tally,
-        tell=lambda: tell_decided(session, survey(session), artifact),
+        tell=lambda: tell_decided(session, artifact),
     )
 
 
@@ -191,6 +191,8 @@ def _artifact(session: Session, name: str) -> PlanArtifact:
 def _stack_of(session: Session, statement: PlanStatement) -> Surveyed:
     plan = statement.predicate
     found = survey(session).get(plan.stack)
+    if found is None and plan.purpose is Purpose.SPECULATIVE:
+        found = survey_merged(session, plan.source.commit).get(plan.stack)
     if found is None or plan.store_id != session.store.id:
         raise UsageError(
             f"this plan is for {plan.stack} in store {plan.store_id[:12]}, which {session.revision} does not have",
