@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tfops.approval import Override
 from tfops.changes import Plan
 from tfops.gate import Decision, decide, stops
 from tfops.steps.applying import NOBODY, Approvals
 from tfops.steps.consenting import approvals_of, consent
 from tfops.steps.opening import now
 from tfops.steps.outcome import StackRun
+from tfops.steps.outside import done_outside
 from tfops.steps.policies import findings as policy_findings
 from tfops.steps.store import PlanArtifact
 from tfops.steps.trusting import gate_for
@@ -35,7 +37,10 @@ def judge(
     `waiting` is a stored plan of just these changes, where there is one: what people said about it counts.
     """
     environment, gate, moment = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed), now()
-    findings = policy_findings(stack.session, stack.surveyed, gate, redacted)
+    findings = {
+        **policy_findings(stack.session, stack.surveyed, gate, redacted),
+        Override.DRIFT: done_outside(stack, plan),
+    }
     if not stops(gate, plan, moment, findings):
         return Judged(decision=decide(environment=environment, gate=gate, plan=plan, now=moment))
     found = consent(stack, changes, waiting, gate)

@@ -12,6 +12,7 @@ from tfops.deployment import Deployment
 from tfops.errors import Exit, Problem, TfopsError
 from tfops.fingerprint import Fingerprint
 from tfops.steps.opening import Session
+from tfops.steps.state import Snapshot
 from tfops.steps.store import PlanArtifact
 from tfops.steps.surveyed import Surveyed
 
@@ -88,6 +89,7 @@ class StackRun:
     fingerprint: Fingerprint
     head: Deployment | None
     started_on: datetime
+    state: Snapshot | None = None
     work: "Workplace | None" = None
     plan_id: str | None = None
     planned: "Planned | None" = None

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tfops.audit import Event
 from tfops.changes import parse_plan
+from tfops.conflicts import conflicts, hides_drift
 from tfops.deployment import Result
 from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
@@ -20,7 +21,6 @@ from tfops.steps.settling import Settled, look, refuse_missing, settle
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT, PlanArtifact, open_artifact
 from tfops.steps.surveyed import snapshot
-from tfops.steps.trusting import gate_for
 from tfops.steps.workplace import (
     Workplace,
     initialise,
@@ -49,7 +49,7 @@ def reconcile(stack: StackRun, hold: Hold) -> StackSync:
 def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     session = stack.session
     settled = _settled(stack, work)
-    state = settled.state
+    state = stack.state = settled.state
     check_integrity(stack.id, stack.head.record if stack.head else None, state, address=str(stack.surveyed.address))
     if stack.head is None:
         _check_first(stack, settled)
@@ -76,12 +76,9 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
         _refuse_other_changes(stack, stack.planned, said, f"plan {given.id[:12]} says")
     if stack.judged is not None:
         _refuse_other_changes(stack, stack.planned, change_refs(stack.judged.entries), "was judged a moment ago")
-    artifact = _store_plan(stack, stack.planned)
     if not decision.allowed:
-        session.store.note_waiting(stack.id, artifact.id)
-        session.say(stack.id, f"waiting: {decision.reasons[0]}")
-        return stack.result(Outcome.WAITING, reasons=decision.reasons)
-    return _apply(stack, work, artifact, state, judged.approvals)
+        return _wait(stack, stack.planned, state, decision.reasons)
+    return _apply(stack, work, _store_plan(stack, stack.planned), state, judged.approvals)
 
 
 def _settled(stack: StackRun, work: Workplace) -> Settled:
@@ -193,12 +190,48 @@ def _apply(
     )
 
 
+def _wait(stack: StackRun, planned: Planned, state: Snapshot, reasons: tuple[str, ...]) -> StackSync:
+    """Keep the plan for people to look at; where one that says just the same waits already, that one goes on."""
+    known = _waiting_plan(stack, state)
+    changes = change_refs(planned.change_set.entries)
+    if known is not None and change_refs(known.statement.predicate.change_set) == changes:
+        stack.plan_id = known.id
+    else:
+        stack.session.store.note_waiting(stack.id, _store_plan(stack, planned).id)
+    stack.session.say(stack.id, f"waiting: {reasons[0]}")
+    return stack.result(Outcome.WAITING, reasons=reasons)
+
+
 def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
-    """A plan that waits for approval is not made again on every run, as long as it would come out the same."""
+    """A plan that waits for approval is not made again on every run, as long as it would come out the same.
+
+    One that is in conflict with reality is: somebody may have settled that since, and no fingerprint would tell.
+    """
     session = stack.session
-    is_open = gate_for(session, stack.surveyed).is_open
-    plan_id = None if is_open else session.store.waiting_plan(stack.id)
-    if plan_id is None or stack.options.replan or stack.options.dry_run:
+    artifact = None if stack.options.dry_run else _waiting_plan(stack, state)
+    if artifact is None:
+        return None
+    predicate = artifact.statement.predicate
+    redacted, plan = parse_plan(artifact.files["plan.json"])
+    if hides_drift(plan) or conflicts(plan, stack=stack.id):
+        return None
+    decision = judge(stack, plan, redacted, change_refs(predicate.change_set), artifact).decision
+    if decision.allowed:
+        return None
+    stack.plan_id = artifact.id
+    session.say(stack.id, f"still waiting, plan {artifact.id[:12]}")
+    return replace(
+        stack.result(Outcome.WAITING, reasons=decision.reasons),
+        change_digest=predicate.change_digest,
+        summary=predicate.summary,
+    )
+
+
+def _waiting_plan(stack: StackRun, state: Snapshot) -> PlanArtifact | None:
+    """The plan that waits, if it could be applied now; None where there is none, or another one is asked for."""
+    session = stack.session
+    plan_id = None if stack.options.replan else session.store.waiting_plan(stack.id)
+    if plan_id is None:
         return None
     try:
         session.store.refuse_claimed(stack.id, plan_id)
@@ -206,18 +239,7 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
         check_artifact(artifact, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
     except TfopsError:
         return None
-    predicate = artifact.statement.predicate
-    redacted, plan = parse_plan(artifact.files["plan.json"])
-    decision = judge(stack, plan, redacted, change_refs(predicate.change_set), artifact).decision
-    if decision.allowed:
-        return None
-    stack.plan_id = plan_id
-    session.say(stack.id, f"still waiting, plan {plan_id[:12]}")
-    return replace(
-        stack.result(Outcome.WAITING, reasons=decision.reasons),
-        change_digest=predicate.change_digest,
-        summary=predicate.summary,
-    )
+    return artifact
 
 
 def _waiting_with(stack: StackRun, changes: set[tuple[str, str]]) -> PlanArtifact | None:

@@ -366,6 +366,12 @@ class Store:
         self.objects.create(f"{_place(stack)}/set-aside/{sha256(state)}.tfstate", state)
         self.objects.delete(f"{_place(stack)}/errored/{sha256(state)}.tfstate")
 
+    def states_set_aside(self, stack: str) -> list[bytes]:
+        """The states that were set aside."""
+        place = f"{_place(stack)}/set-aside"
+        found = [self.objects.get(f"{place}/{name}") for name in self.objects.names(place)]
+        return [state for state in found if state is not None]
+
     def keep_inputs(self, stack: str, fingerprint: str, archive: bytes) -> None:
         """Keep what a deployment was made from: a force-push or a deleted branch loses nothing."""
         self.objects.create(f"{_place(stack)}/inputs/{fingerprint}", archive)
