@@ -110,7 +110,9 @@ def test_a_state_that_somebody_else_wrote_waits_until_it_is_looked_at(shared: Wo
 
 def test_a_state_that_a_failed_apply_of_ours_left_is_ours(shared: World) -> None:
     shared.cloud.misbehave(fail=["create:b2"])
-    more = 'resource "fakecloud_server" "b1" {\n  name = "b1"\n}\nresource "fakecloud_server" "b2" {\n  name = "b2"\n}\n'
+    more = (
+        'resource "fakecloud_server" "b1" {\n  name = "b1"\n}\nresource "fakecloud_server" "b2" {\n  name = "b2"\n}\n'
+    )
     commit(shared, resources() + more)
     assert shared.sandbox.sync().outcomes == {"dev": "failed"}
     shared.cloud.misbehave()
