@@ -12,7 +12,7 @@ def conflicts(plan: Plan, *, stack: str) -> tuple[Violation, ...]:
     """A violation for each object in conflict that the plan would change.
 
     Neither the code nor a context is asked: what was saved, what is there and what is planned stand in the plan. Hand
-    it in before it is redacted, or ask `hides_drift` first. What is destroyed is not in conflict: `protect` is for that.
+    it in before it is redacted, or ask `hides_drift` first. What is destroyed is no conflict: `protect` is for that.
     """
     found = classify(plan, Wiring(), Context()).resources
     return tuple(

@@ -1,4 +1,4 @@
-"""What the code and somebody outside both changed is not overwritten by itself; ordinary drift and code are no matter."""
+"""What the code and somebody outside both changed is not overwritten by itself; drift or code alone is no matter."""
 
 import json
 from typing import Any
