@@ -1,6 +1,6 @@
 """The gate's decision about a plan of a stack, with all that bears on it: the rules, people, and what was found."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,12 @@ def judge(
     plan: Plan,
     redacted: Mapping[str, Any],
     changes: set[tuple[str, str]],
-    waiting: PlanArtifact | None,
+    waiting: Callable[[], PlanArtifact | None],
 ) -> Judged:
     """Whether `plan` of the stack, which makes `changes`, may be applied now. `redacted` is what policies see of it.
 
-    `waiting` is a stored plan of just these changes, where there is one: what people said about it counts.
+    `waiting` finds a stored plan of just these changes, where anything stands before this one: what people said about
+    it counts.
     """
     environment, gate, moment = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed), now()
     findings = {
@@ -43,7 +44,7 @@ def judge(
     }
     if not stops(gate, plan, moment, findings):
         return Judged(decision=decide(environment=environment, gate=gate, plan=plan, now=moment))
-    found = consent(stack, changes, waiting, gate)
+    found = consent(stack, changes, waiting(), gate)
     decision = decide(
         environment=environment, gate=gate, plan=plan, now=moment, consent=found.consent, findings=findings
     )

@@ -21,6 +21,7 @@ from tfops.steps.settling import Settled, look, refuse_missing, settle
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT, PlanArtifact, open_artifact
 from tfops.steps.surveyed import snapshot
+from tfops.steps.trusting import gate_for
 from tfops.steps.workplace import (
     Workplace,
     initialise,
@@ -66,8 +67,13 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     if stack.head is None and not state.holds_something and not stack.options.as_new:
         refuse_look_alike(session, stack.surveyed, stack.live, stack.planned.plan)
     changes = change_refs(stack.planned.change_set.entries)
-    asked = given or _waiting_with(stack, changes)
-    judged = judge(stack, stack.planned.plan, stack.planned.redacted, changes, asked)
+    judged = judge(
+        stack,
+        stack.planned.plan,
+        stack.planned.redacted,
+        changes,
+        lambda: given or _waiting_with(stack, changes),
+    )
     decision = judged.decision
     if stack.options.dry_run:
         return stack.result(Outcome.PENDING if decision.allowed else Outcome.WAITING, reasons=decision.reasons)
@@ -208,14 +214,15 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     One that is in conflict with reality is: somebody may have settled that since, and no fingerprint would tell.
     """
     session = stack.session
-    artifact = None if stack.options.dry_run else _waiting_plan(stack, state)
+    is_open = stack.options.dry_run or gate_for(session, stack.surveyed).is_open
+    artifact = None if is_open else _waiting_plan(stack, state)
     if artifact is None:
         return None
     predicate = artifact.statement.predicate
     redacted, plan = parse_plan(artifact.files["plan.json"])
     if hides_drift(plan) or conflicts(plan, stack=stack.id):
         return None
-    decision = judge(stack, plan, redacted, change_refs(predicate.change_set), artifact).decision
+    decision = judge(stack, plan, redacted, change_refs(predicate.change_set), lambda: artifact).decision
     if decision.allowed:
         return None
     stack.plan_id = artifact.id
@@ -245,7 +252,7 @@ def _waiting_plan(stack: StackRun, state: Snapshot) -> PlanArtifact | None:
 def _waiting_with(stack: StackRun, changes: set[tuple[str, str]]) -> PlanArtifact | None:
     """The plan that waits, if it says just these changes: what people said about it counts as far as that goes."""
     session = stack.session
-    plan_id = None if gate_for(session, stack.surveyed).is_open else session.store.waiting_plan(stack.id)
+    plan_id = session.store.waiting_plan(stack.id)
     if plan_id is None:
         return None
     try:
