@@ -115,7 +115,7 @@ def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Survey
         purpose=plan.purpose,
     )
     redacted, found = parse_plan(artifact.files["plan.json"])
-    judged = judge(stack, found, redacted, change_refs(plan.change_set), artifact)
+    judged = judge(stack, found, redacted, change_refs(plan.change_set), lambda: artifact)
     return Outlook(decision=judged.decision, faults=_not_bound(stack, artifact))
 
 
