@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from datetime import datetime
 from itertools import pairwise
 
 from tfops.hcl import Attribute, Object, Template, Variable
@@ -100,6 +101,21 @@ def boolean(found: Field) -> bool | None:
         return found.value
     found.refuse_type("true or false")
     return None
+
+
+def moment(found: Field) -> datetime | None:
+    """A moment that says its zone."""
+    written = text(found)
+    if written is None:
+        return None
+    try:
+        moment_ = datetime.fromisoformat(written)
+    except ValueError:
+        moment_ = None
+    if moment_ is None or moment_.tzinfo is None:
+        found.refuse("invalid_value", f'cannot be "{written}"', 'write it like "2027-01-04T08:00:00Z"')
+        return None
+    return moment_
 
 
 def duration_seconds(found: Field) -> float | None:

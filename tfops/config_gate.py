@@ -162,8 +162,8 @@ def _freeze(name: str, section: Section) -> Freeze:
     if given & {"days", "timezone"} or not given & {"begins", "ends"}:
         return Freeze(name=name, weekly=_weekly(section))
     section.check_names(attributes=("begins", "ends"))
-    begins = section.require("begins", _parsed(_moment, "2026-12-20T18:00:00Z"), datetime.min.replace(tzinfo=UTC))
-    ends = section.require("ends", _parsed(_moment, "2027-01-04T08:00:00Z"), datetime.max.replace(tzinfo=UTC))
+    begins = section.require("begins", checks.moment, datetime.min.replace(tzinfo=UTC))
+    ends = section.require("ends", checks.moment, datetime.max.replace(tzinfo=UTC))
     if ends <= begins:
         section.refuse("invalid_value", "ends before it begins")
     return Freeze(name=name, once=Span(begins=begins, ends=ends))
@@ -191,13 +191,6 @@ def _parsed(parse: Callable[[str], Value], example: str) -> Callable[[Field], Va
             return None
 
     return check
-
-
-def _moment(written: str) -> datetime:
-    found = datetime.fromisoformat(written)
-    if found.tzinfo is None:
-        raise ValueError(written)
-    return found
 
 
 def _clock(written: str) -> time:

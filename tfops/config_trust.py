@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from tfops import checks
 from tfops.schema import Field, Section
 from tfops.ssh_keys import SshPublicKey, parse_ssh_key
 
 FORGES = ("github", "gitlab", "bitbucket", "azure", "gitea")
-_APPROVER_KEYS = ("ssh_key", "ssh_keys", "emails", "teams", "revoked", *FORGES)
+_APPROVER_KEYS = ("ssh_key", "ssh_keys", "emails", "teams", "revoked", "valid_until", *FORGES)
 SPECULATIVE = "speculative"
 """The purpose of plans for review, which is all that a runner may be limited to."""
 _EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
@@ -35,11 +36,18 @@ class Approver:
     is_revoked: bool = False
     teams: tuple[str, ...] = ()
     """The teams that a CODEOWNERS file names: `@org/team`."""
+    valid_until: datetime | None = None
+    """From then on nothing that the person ever decided counts."""
 
     @property
     def keys(self) -> tuple[SshPublicKey, ...]:
         """The keys that count."""
         return () if self.is_revoked else tuple(parse_ssh_key(line) for line in self.ssh_keys)
+
+    def at(self, moment: datetime) -> "Approver":
+        """The person as they count at a moment: revoked where their time is over."""
+        is_over = self.valid_until is not None and self.valid_until < moment
+        return replace(self, is_revoked=True) if is_over else self
 
 
 def trust(top: Section) -> tuple[tuple[Runner, ...], tuple[Approver, ...]]:
@@ -83,6 +91,7 @@ def _approver(name: str, section: Section) -> Approver:
         logins=logins,
         emails=section.get("emails", checks.many(_email), ()),
         is_revoked=section.get("revoked", checks.boolean, False),
+        valid_until=section.get("valid_until", checks.moment, None),
         teams=section.get("teams", checks.many(checks.text), ()),
     )
     given = {attribute.name for attribute in section.body.attributes}

@@ -146,6 +146,7 @@ def _remaining(person: Approver, now: Approver | None) -> Approver:
         logins=tuple(login for login in person.logins if login in now.logins),
         emails=tuple(dict.fromkeys((*person.emails, *now.emails))),
         teams=tuple(team for team in person.teams if team in now.teams),
+        valid_until=min((end for end in (person.valid_until, now.valid_until) if end), default=None),
     )
 
 

@@ -244,3 +244,18 @@ def test_an_approval_that_somebody_edited_in_the_store_does_not_count(
     first = sorted((team.sandbox.store / "prod" / "plans" / plan_id / "approvals").iterdir())[0]
     attack(first)
     assert "it does not count" in waits(team.sandbox.sync())
+
+
+def test_whose_time_is_over_approves_nothing_and_what_they_approved_counts_no_more(team: Team) -> None:
+    plan_id = team.begin() and team.sandbox.sync(expect=3)["prod"]["plan_id"]
+    for person in ("alice", "bob"):
+        assert team.approve(plan_id, person).code == 0
+    mail = 'emails = ["alice@example.org"]'
+    ended = team.config().replace(mail, f'{mail}\n  valid_until = "2026-01-01T00:00:00Z"')
+    team.sandbox.commit({"tfops.hcl": ended})
+    refused = team.approve(plan_id, "alice")
+    assert (refused.code, refused.errors) == (3, ["approval.not_trusted"])
+    team.sandbox.sync(expect=3)
+    assert not team.sandbox.state_file("prod").exists()
+    again = team.approve(plan_id, "alice")
+    assert "the key of alice was valid until 2026-01-01" in again.messages

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -44,6 +45,22 @@ def test_a_revoked_person_has_no_keys_that_count():
     (alice,) = parse_config(people(f'approver "alice" {{\n ssh_key = "{ONE}"\n revoked = true\n}}')).approvers
     assert alice.ssh_keys
     assert alice.keys == ()
+
+
+def test_a_persons_time_can_end():
+    block = f'approver "alice" {{\n ssh_key = "{ONE}"\n valid_until = "2027-01-01T00:00:00Z"\n}}'
+    (alice,) = parse_config(people(block)).approvers
+    end = datetime(2027, 1, 1, tzinfo=UTC)
+    assert alice.valid_until == end
+    assert alice.at(end).keys
+    after = alice.at(end + timedelta(seconds=1))
+    assert (after.is_revoked, after.keys) == (True, ())
+
+
+@pytest.mark.parametrize("written", ["tomorrow", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z"])
+def test_a_moment_without_a_zone_or_a_sense_is_refused(written: str):
+    found = problem(people(f'approver "alice" {{\n ssh_key = "{ONE}"\n valid_until = "{written}"\n}}'))
+    assert (found.code, written in found.message) == ("config.invalid_value", True)
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,25 @@ def test_a_key_that_the_head_no_longer_names_does_not_count_and_a_new_one_not_ye
     assert names(still_trusted(config(OLD), full)) == {}
 
 
+def until(end: str | None) -> Config:
+    valid = f'  valid_until = "{end}"\n' if end else ""
+    return config(OLD, f'approver "alice" {{\n  ssh_key = "{KEY}"\n{valid}}}')
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        (None, "2027-01-01T00:00:00Z", 2027),
+        ("2028-01-01T00:00:00Z", "2027-01-01T00:00:00Z", 2027),
+        ("2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z", 2027),
+        ("2027-01-01T00:00:00Z", None, 2027),
+    ],
+)
+def test_a_persons_time_ends_at_the_earlier_moment_until_the_later_one_is_in_force(before, after, left):
+    (alice,) = still_trusted(until(before), until(after))
+    assert alice.valid_until and alice.valid_until.year == left
+
+
 def test_every_runner_comes_to_the_same_id_and_another_text_to_another():
     one = rules(OLD, runner("ci"), ci="key")
     assert proposal_id("a", one) == proposal_id("a", replace(one))

@@ -119,9 +119,10 @@ class Session:
 
     @cached_property
     def approvers(self) -> tuple[Approver, ...]:
-        """The people in force, without what the branch's head took from them."""
+        """The people in force, without what the branch's head, or time, took from them."""
         rules = self.rules.config
-        return still_trusted(rules, self.config) if self.is_followed else rules.approvers
+        people = still_trusted(rules, self.config) if self.is_followed else rules.approvers
+        return tuple(person.at(now()) for person in people)
 
     @cached_property
     def forge(self) -> Forge | None:

@@ -205,6 +205,7 @@ def _stack_of(session: Session, statement: PlanStatement) -> Surveyed:
 def _owner(session: Session, signer: SshSigner) -> str:
     fingerprint = signer.public_key.keyid
     found = people_keys(session).get(fingerprint)
+    _refuse_expired(session, fingerprint)
     if found is None:
         raise RefusedError(
             f"the key {fingerprint} belongs to nobody whom tfops.hcl trusts to approve",
@@ -212,6 +213,16 @@ def _owner(session: Session, signer: SshSigner) -> str:
             hint='have it added to the trust block: approver "you" { ssh_key = "…" }, or name another key with --key',
         )
     return found[0]
+
+
+def _refuse_expired(session: Session, fingerprint: str) -> None:
+    for person in session.rules.config.approvers:
+        if person.at(now()) != person and fingerprint in {key.fingerprint for key in person.keys}:
+            raise RefusedError(
+                f"the key of {person.name} was valid until {person.valid_until}",
+                code="approval.not_trusted",
+                hint="a longer valid_until in the trust block is a change of the rules, which others approve",
+            )
 
 
 def _refuse_own_work(asked: _Asked, owner: str, word: Word) -> None:
