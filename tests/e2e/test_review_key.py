@@ -12,7 +12,8 @@ from tests.e2e.people import Team
 from tests.e2e.sandbox import RESOURCE, Sandbox
 from tfops import dsse
 from tfops.adapters import keys
-from tfops.attestation import Purpose, decode_plan, encode
+from tfops.attestation import PlanStatement, Purpose, decode_plan, encode
+from tfops.steps.store import sha256
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -168,3 +169,32 @@ def test_in_a_store_without_rules_the_pull_request_key_makes_none(sandbox: Sandb
     result = sandbox.json("plan", "--speculative", "--base", "main", "--head", "more")
     assert (result.code, result.errors) == (78, ["key.review_only"])
     assert not (sandbox.store / "trust").exists()
+
+
+def test_attack_a_plan_for_review_that_claims_other_inputs_than_its_commit_has(world: World) -> None:
+    """What people approve says a harmless commit, and is made of what the attacker pushes later."""
+    own = world.sandbox.key.read_bytes()
+    world.use_pr_key()
+    world.change("harmless", {"prod/more.tf": 'output "x" { value = 1 }\n'})
+    world.change("evil", {"prod/main.tf": CHANGED})
+    shown, meant = (world.sandbox.plan_directory(world.review(name), "prod") for name in ("harmless", "evil"))
+    source = decode(shown / "statement.json").predicate.source
+    claimed = decode(meant / "statement.json")
+    forged = encode(
+        msgspec.structs.replace(claimed, predicate=msgspec.structs.replace(claimed.predicate, source=source))
+    )
+    plan_id = sha256(forged)
+    place = Path(shutil.copytree(meant, world.sandbox.plan_directory(plan_id, "prod")))
+    (place / "statement.json").chmod(0o600)
+    (place / "statement.json").write_bytes(dsse.sign(forged, world.signer))
+    for person in ("alice", "bob"):
+        assert world.approve(plan_id, person).code == 0
+    world.sandbox.key.write_bytes(own)
+    world.sandbox.commit({"prod/main.tf": CHANGED})
+    found = world.sandbox.sync(expect=3)
+    assert "prod/main.tf is as no approved plan has it" in "\n".join(found["prod"]["reasons"])
+
+
+def decode(path: Path) -> PlanStatement:
+    payload = dsse.unverified_payload(path.read_bytes(), what="it")
+    return decode_plan(dsse.Verified(payload=payload, signer="pr"))

@@ -13,6 +13,7 @@ from tfops.steps.applying import Approvals
 from tfops.steps.ballots import Decided, barred, decided
 from tfops.steps.code_owners import missing_owners
 from tfops.steps.inputs_archive import unpack
+from tfops.steps.merge_result import as_merged
 from tfops.steps.outcome import StackRun
 from tfops.steps.planning import change_refs
 from tfops.steps.plans_of import used_plans
@@ -128,7 +129,7 @@ def _decided_plans(stack: StackRun, said: Heard, wanted: Content, gate: Gate) ->
         artifact = _artifact(stack, plan_id, reviews.get(plan_id))
         if artifact is not None and _is_for(stack, artifact.statement.predicate):
             found = _decided(stack, artifact, gate, on_forge=reviews.get(plan_id))
-            yield Covering(decided=found, content=_content(stack, artifact.statement.predicate, wanted))
+            yield Covering(decided=found, content=_content(stack, artifact, wanted))
 
 
 def _artifact(stack: StackRun, plan_id: str, known: ReviewedPlan | None) -> PlanArtifact | None:
@@ -156,7 +157,8 @@ def _is_for(stack: StackRun, plan: PlanPredicate) -> bool:
     return mine == theirs and same_state and plan.purpose in (Purpose.SPECULATIVE, stack.purpose)
 
 
-def _content(stack: StackRun, plan: PlanPredicate, wanted: Content) -> Content:
+def _content(stack: StackRun, artifact: PlanArtifact, wanted: Content) -> Content:
+    plan = artifact.statement.predicate
     changes = change_refs(plan.change_set)
     if plan.fingerprint == stack.fingerprint.digest and plan.purpose is not Purpose.SPECULATIVE:
         return Content(changes=frozenset(changes), inputs=wanted.inputs)
@@ -164,7 +166,8 @@ def _content(stack: StackRun, plan: PlanPredicate, wanted: Content) -> Content:
     if made_of is None or plan.purpose is not Purpose.SPECULATIVE:
         return Content(changes=frozenset(changes), inputs=frozenset())
     before = _manifest(stack, plan.base_fingerprint) if plan.base_fingerprint else None
-    return content(changes, before=before, now=made_of)
+    found = content(changes, before=before, now=made_of)
+    return as_merged(stack.session, plan.source, found) if artifact.runner in stack.session.review_keys else found
 
 
 def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
