@@ -142,6 +142,9 @@ def _problems(nursery: Nursery, world: Sandbox, check: Check, applies: int) -> I
     if again.code != 0 or again.outcomes != {"prod": "converged"} or again.runs != {"prod": 0}:
         yield CONVERGED, str(again)
     yield from _left(nursery, world)
+    verified = nursery.run(world, "audit", "verify")
+    if verified.code != 0:
+        yield HISTORY, f"the audit log does not fit the store: {verified.messages}"
     deployments: Deployments = nursery.run(world, "history", "prod")["prod"]["deployments"]
     yield from _history(deployments, applies)
     yield from check(world, deployments)
