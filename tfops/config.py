@@ -71,6 +71,8 @@ class Environment:
     drift: DriftRules | None = None
     account: str | None = None
     """What shares one quota of API calls; else the environment does."""
+    prune: bool = False
+    """Whether `sync` destroys by itself what of it is gone from the branch."""
 
     @property
     def is_pattern(self) -> bool:
@@ -127,8 +129,9 @@ _ENVIRONMENT_KEYS = (
     "watch",
     "timeout",
     "account",
+    "prune",
 )
-_LATER_ENVIRONMENT_KEYS = ("ttl", "prune", "keep")
+_LATER_ENVIRONMENT_KEYS = ("ttl", "keep")
 _RESERVED_NAMES = ("audit", "state", "work", "trust", "locks")
 
 _AWS_KEYS = ("plan_role", "apply_role", "external_id", "web_identity_token_file")
@@ -237,6 +240,7 @@ def _environment(name: str, section: Section) -> Environment:
         timeout_seconds=section.get("timeout", checks.duration_seconds, TIMEOUT_SECONDS),
         drift=drift_rules(section),
         account=section.get("account", checks.text, None),
+        prune=section.get("prune", checks.boolean, False),
     )
 
 

@@ -26,13 +26,17 @@ RESULT_TYPE = "https://tfops.dev/apply-result/v1"
 
 
 class Result(StrEnum):
-    """How it ended. `converged`: a plan found nothing to do. `interrupted`: a claim whose run died."""
+    """How it ended. `converged`: a plan found nothing to do. `interrupted`: a claim whose run died.
+
+    `destroyed`: a stack that is gone from its branch, and of which nothing is left. It may come back as a new one.
+    """
 
     APPLIED = "applied"
     CONVERGED = "converged"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     ADOPTED = "adopted"
+    DESTROYED = "destroyed"
 
 
 class ResourceResult(Document, frozen=True, kw_only=True):

@@ -147,25 +147,30 @@ def _stacks_of(
         for root in roots:
             below = "" if single else _below_fixed_part(pattern, root)
             name = f"{environment.name}/{below}" if below else environment.name
-            yield Stack(
-                id=name,
-                environment=environment.name,
-                root=root,
-                workspace=environment.workspace,
-                branch=branch,
-                var_files=environment.var_files,
-                backend_config=environment.backend_config,
-                approval=environment.approval,
-                protect=environment.protect,
-                freezes=environment.freezes,
-                pass_env=environment.pass_env,
-                cli_config=environment.cli_config,
-                watch=environment.watch,
-                aws=environment.aws,
-                timeout_seconds=environment.timeout_seconds,
-                drift=environment.drift,
-                account=environment.account,
-            )
+            yield stack_of(environment, name=name, root=root, branch=branch)
+
+
+def stack_of(environment: Environment, *, name: str, root: str, branch: str) -> Stack:
+    """A stack of an environment that is bound to the branch."""
+    return Stack(
+        id=name,
+        environment=environment.name,
+        root=root,
+        workspace=environment.workspace,
+        branch=branch,
+        var_files=environment.var_files,
+        backend_config=environment.backend_config,
+        approval=environment.approval,
+        protect=environment.protect,
+        freezes=environment.freezes,
+        pass_env=environment.pass_env,
+        cli_config=environment.cli_config,
+        watch=environment.watch,
+        aws=environment.aws,
+        timeout_seconds=environment.timeout_seconds,
+        drift=environment.drift,
+        account=environment.account,
+    )
 
 
 def _is_glob(pattern: str) -> bool:

@@ -212,6 +212,11 @@ def _environment_changes(old: Config, new: Config, every: Approval | None) -> It
 
 
 def _gate_changes(name: str, old: Environment, new: Environment) -> Iterable[_Change]:
+    if old.prune != new.prune:
+        words = (
+            "destroys by itself what is gone from the branch" if new.prune else "destroys nothing by itself any more"
+        )
+        yield f"{name} {words}", old.approval if new.prune else _NOBODY
     if old.approval != new.approval:
         yield f"{name} asks for {_asks(new.approval)} instead of {_asks(old.approval)}", old.approval
     if old.protect != new.protect:

@@ -194,17 +194,19 @@ def test_terraforms_own_moved_block_destroys_nothing(sandbox: Sandbox) -> None:
     assert sandbox.resources() == {"terraform_data.renamed": before}
 
 
-def test_a_state_that_somebody_else_changed_is_planned_again(sandbox: Sandbox) -> None:
-    """A hand on the state with a new serial is no fault: the stack is looked at, and put right."""
+def test_a_state_that_somebody_else_changed_is_planned_again_and_waits_for_a_person(sandbox: Sandbox) -> None:
+    """A hand on the state with a new serial is no fault; but nobody has looked at what applying would do about it."""
     sandbox.one_stack()
     sandbox.sync(expect=0)
     state = sandbox.state()
     state["serial"] += 1
     state["resources"] = []
     sandbox.state_file().write_text(json.dumps(state))
-    result = sandbox.sync(expect=0)
-    assert result.outcomes == {"dev": "applied"}
-    assert result["dev"]["reasons"] == ["its state changed since"]
+    waiting = sandbox.sync(expect=3)
+    assert waiting.outcomes == {"dev": "waiting"}
+    assert "somebody else wrote its state since it was deployed" in waiting["dev"]["reasons"][0]
+    assert sandbox.tfops("recover", "dev", "--adopt-state", "--reason", "it was meant").code == 0
+    assert sandbox.sync(expect=0).outcomes == {"dev": "applied"}
 
 
 def test_a_renamed_environment_is_recognised_though_its_code_was_edited_as_well(sandbox: Sandbox) -> None:

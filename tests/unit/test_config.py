@@ -151,7 +151,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines():
     found = problems(
         'terraform { binry = "x" }\n'
         'environment "prod" {\n  branch = 1\n  roots = ["/abs", ""]\n'
-        '  prune = true\n  after = "x"\n}\n'
+        '  keep = true\n  after = "x"\n}\n'
         'stak "a" {}\n'
     )
     assert [(each.code, each.message.split(": ")[0]) for each in found] == [
@@ -188,9 +188,9 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines():
             "known here: account, after, approval, aws, backend_config, branch",
         ),
         (
-            inside("  prune = true"),
+            inside("  keep = true"),
             "not_enforced",
-            'tfops.hcl:4: environment "prod": "prune" is not enforced by this version of tfops',
+            'tfops.hcl:4: environment "prod": "keep" is not enforced by this version of tfops',
             "remove it, or wait for the version that enforces it: a rule that is not enforced would be worse than none",
         ),
         (
@@ -365,7 +365,7 @@ def test_a_fault_names_line_block_and_key_and_says_what_to_do(text, code, messag
     assert hint in found.hint
 
 
-@pytest.mark.parametrize("key", ["ttl", "prune", "keep"])
+@pytest.mark.parametrize("key", ["ttl", "keep"])
 def test_a_key_that_this_version_does_not_enforce_is_refused_in_either_form(key):
     for text in (f"  {key} = 1", f"  {key} {{ x = 1 }}"):
         assert problem(inside(text)).code == "config.not_enforced"
@@ -996,3 +996,8 @@ def test_words_in_any_order_are_never_more_than_a_config_error(words):
         parse_config(" ".join(words))
     except ConfigError as error:
         assert all(each.message.startswith("tfops.hcl:") for each in error.problems)
+
+
+@pytest.mark.parametrize(("said", "meant"), [("prune = true", True), ("prune = false", False), ("", False)])
+def test_an_environment_destroys_what_is_gone_of_it_only_where_it_says_so(said, meant):
+    assert parse_config(inside(f"  {said}")).environments[0].prune is meant

@@ -279,3 +279,12 @@ def test_who_lets_code_for_review_do_more_needs_the_strictest_gate():
 def test_to_let_code_for_review_do_less_needs_nobody():
     change = rules_change(_reviewing('review {\n  allow = ["external"]\n}\n'), _reviewing(""))
     assert (change.words, change.wanted) == (("code for review may do less while it is planned",), 0)
+
+
+def test_to_let_sync_destroy_by_itself_asks_for_what_the_environment_asks_and_to_forbid_it_for_nobody():
+    quiet = parse_config(PROD.replace("COUNT", "2") + "}\n")
+    prunes = parse_config(PROD.replace("COUNT", "2") + "  prune = true\n}\n")
+    there = rules_change(Rules(text="", config=quiet, files={}), Rules(text="", config=prunes, files={}))
+    back = rules_change(Rules(text="", config=prunes, files={}), Rules(text="", config=quiet, files={}))
+    assert (there.words, there.wanted) == (('environment "prod" destroys by itself what is gone from the branch',), 2)
+    assert (back.words, back.wanted) == (('environment "prod" destroys nothing by itself any more',), 0)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -107,11 +108,19 @@ def init_argv(backend_config: Mapping[str, object]) -> list[str]:
     return ["init", "-reconfigure", "-input=false", "-no-color", "-lockfile=readonly", *values]
 
 
-def plan_argv(*, out: Path, var_files: Sequence[str], lock: bool, refresh_only: bool = False) -> list[str]:
+class PlanMode(Enum):
+    """What a plan is to find out, as Terraform's own flag."""
+
+    CODE = ""
+    REFRESH_ONLY = "-refresh-only"
+    DESTROY = "-destroy"
+
+
+def plan_argv(*, out: Path, var_files: Sequence[str], lock: bool, mode: PlanMode = PlanMode.CODE) -> list[str]:
     """Arguments of `plan`: JSON stream, exit code 2 for changes, the plan file at `out`."""
     files = [f"-var-file={name}" for name in var_files]
     flags = ["-input=false", "-json", "-detailed-exitcode", f"-lock={str(lock).lower()}", f"-out={out}"]
-    return ["plan", *flags, *(["-refresh-only"] if refresh_only else []), *files]
+    return ["plan", *flags, *([mode.value] if mode.value else []), *files]
 
 
 def show_argv(plan: Path) -> list[str]:

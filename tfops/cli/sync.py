@@ -9,7 +9,7 @@ import click
 from tfops.cli.options import Setting, branch_option, jobs_option, output_options
 from tfops.cli.output import Result
 from tfops.cli.trust import rules_entry, rules_lines
-from tfops.errors import Exit
+from tfops.errors import Exit, UsageError
 from tfops.report.counts import plural
 from tfops.steps.orphans import Orphan
 from tfops.steps.outcome import Options, Outcome, StackSync
@@ -20,6 +20,7 @@ from tfops.workflows.sync import Synced
 @click.argument("stacks", nargs=-1)
 @branch_option
 @click.option("--dry-run", is_flag=True, help="Show what would happen; change nothing. Exit 2 if something would.")
+@click.option("--prune", is_flag=True, help="Destroy the stacks that are gone from the branch, through the same gate.")
 @click.option("--replan", is_flag=True, help="Plan again even where nothing changed since the last deployment.")
 @click.option("--plan", "plan_name", metavar="ID|DIR", help="Apply that very plan, or its equal, to one STACK.")
 @click.option("--allow-backward", is_flag=True, help="Allow a revision that does not contain the deployed one.")
@@ -38,6 +39,7 @@ def command(
     stacks: tuple[str, ...],
     branch: str | None,
     dry_run: bool,
+    prune: bool,
     replan: bool,
     plan_name: str | None,
     allow_backward: bool,
@@ -55,12 +57,19 @@ def command(
     from tfops.workflows.sync import sync
 
     screen = setting.screen
+    if prune and (stacks or plan_name or allow_backward):
+        raise UsageError(
+            "--prune is for all that is gone from the branch: it goes with no STACKS, --plan or --allow-backward",
+            code="usage.prune",
+            hint="tfops sync --prune; what of it may be destroyed is decided by approving its plans",
+        )
     caller = setting.caller()
     warn_of_ignored(setting, caller.environ)
     session = open_session(caller, branch=branch)
     options = Options(
         names=stacks,
         dry_run=dry_run,
+        prune=prune,
         replan=replan,
         allow_backward=allow_backward,
         as_new=as_new,

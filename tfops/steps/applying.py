@@ -111,14 +111,16 @@ def apply_plan(
     is_killed = _is_killed(session, ended)
     after, error = _state_after(session, work, before, error)
     resources = resource_results(journal.data)
+    purpose = artifact.statement.predicate.purpose
+    result = _result_of(error, purpose, after)
     missing = find_missing(session, work, resources) if is_killed else ()
     ending = Ending(
-        result=_result_of(error),
-        purpose=artifact.statement.predicate.purpose,
+        result=result,
+        purpose=purpose,
         plan_id=artifact.id,
         given_plan_id=given_plan_id,
         subjects=plan_subjects(session, stack, artifact.id, journal.data),
-        fingerprint=fingerprint.digest,
+        fingerprint="" if result is Result.DESTROYED else fingerprint.digest,
         before=before,
         after=after,
         resources=resources,
@@ -228,9 +230,9 @@ def _close(session: Session, work: Workplace) -> None:
         session.say(work.surveyed.id, f"the note of this apply could not be removed ({error}); the next sync does it")
 
 
-def _result_of(error: TfopsError | None) -> Result:
+def _result_of(error: TfopsError | None, purpose: Purpose, after: Snapshot) -> Result:
     if error is None:
-        return Result.APPLIED
+        return Result.DESTROYED if purpose is Purpose.PRUNE and not after.holds_something else Result.APPLIED
     return Result.INTERRUPTED if isinstance(error, InterruptedRunError) else Result.FAILED
 
 

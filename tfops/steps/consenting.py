@@ -154,7 +154,9 @@ def _is_for(stack: StackRun, plan: PlanPredicate) -> bool:
     mine = (stack.session.store.id, stack.id, stack.surveyed.stack.workspace, stack.surveyed.stack.root)
     theirs = (plan.store_id, plan.stack, plan.workspace, plan.root)
     same_state = plan.state.address == str(stack.surveyed.address) and plan.state.lineage in (lineage, None)
-    return mine == theirs and same_state and plan.purpose in (Purpose.SPECULATIVE, stack.purpose)
+    # Who approved a change of the code did not say that all of the stack may be destroyed.
+    purposes = {stack.purpose} if stack.purpose is Purpose.PRUNE else {stack.purpose, Purpose.SPECULATIVE}
+    return mine == theirs and same_state and plan.purpose in purposes
 
 
 def _content(stack: StackRun, artifact: PlanArtifact, wanted: Content) -> Content:

@@ -32,19 +32,48 @@ def kept_inputs(session: Session, stack: Stack, head: Deployment) -> Kept:
 
     Raises FailedError `store.inputs_missing`, and VerificationError where they are damaged.
     """
-    archive = session.store.inputs(stack.id, head.record.fingerprint)
+    hint = f"they come back with the next record: tfops sync {stack.id} --replan"
+    manifest, tree = _unpacked(session, stack, head.record.fingerprint, hint=hint)
+    there = session.at(_revision(head.record.source), tree)
+    surveyed = survey_stack(there, _as_it_was(stack, json.loads(manifest), tree))
+    return Kept(session=there, surveyed=surveyed, manifest=manifest)
+
+
+def left_behind(session: Session, stack: Stack, head: Deployment) -> Kept:
+    """The inputs of a stack that is gone from the branch, on the state that its head names.
+
+    Who destroys it is the session's revision, in which it is not any more. Of an adopted state the inputs are those of
+    the last deployment before. Raises as `kept_inputs` does.
+    """
+    hint = "bring its code back to the branch, let tfops sync deploy it, and take it away again"
+    manifest, tree = _unpacked(session, stack, _last_fingerprint(session, head), hint=hint)
+    there = session.at(session.revision, tree)
+    kind, _, origin = head.record.state.address.rpartition("#")[0].partition(":")
+    moved = {stack.id: origin} if kind == "managed" and origin != stack.id else {}
+    surveyed = survey_stack(there, _as_it_was(stack, json.loads(manifest), tree), moved=moved)
+    return Kept(session=there, surveyed=surveyed, manifest=manifest)
+
+
+def _last_fingerprint(session: Session, head: Deployment) -> str:
+    if head.record.fingerprint:
+        return head.record.fingerprint
+    deployments, _ = session.store.deployments(head.record.stack, session.keys)
+    known = [one.record.fingerprint for one in deployments if one.record.fingerprint]
+    return known[-1] if known else ""
+
+
+def _unpacked(session: Session, stack: Stack, fingerprint: str, *, hint: str) -> tuple[bytes, KeptTree]:
+    archive = session.store.inputs(stack.id, fingerprint) if fingerprint else None
     if archive is None:
         raise FailedError(
             f"{stack.id}: the inputs of its last record are not in the store",
             code="store.inputs_missing",
-            hint=f"they come back with the next record: tfops sync {stack.id} --replan",
+            hint=hint,
             stack=stack.id,
         )
     manifest, tree = unpack(archive)
-    _refuse_changed(stack, manifest, tree, head)
-    there = session.at(_revision(head.record.source), tree)
-    surveyed = survey_stack(there, _as_it_was(stack, json.loads(manifest), tree))
-    return Kept(session=there, surveyed=surveyed, manifest=manifest)
+    _refuse_changed(stack, manifest, tree, fingerprint)
+    return manifest, tree
 
 
 def _revision(source: Source) -> Revision:
@@ -65,12 +94,12 @@ def _as_it_was(stack: Stack, manifest: Mapping[str, Any], tree: KeptTree) -> Sta
     )
 
 
-def _refuse_changed(stack: Stack, manifest: bytes, tree: KeptTree, head: Deployment) -> None:
+def _refuse_changed(stack: Stack, manifest: bytes, tree: KeptTree, fingerprint: str) -> None:
     """The signed record names the manifest's digest, the manifest each file's: nothing else is planned."""
     files = {path: entry for path, entry in tree.entries.items() if entry.mode is not Mode.SUBMODULE}
     found = {path: blob_id(tree.contents.get(path, b""), like=entry.blob) for path, entry in files.items()}
     changed = [path for path, entry in files.items() if found[path] != entry.blob]
-    if sha256(manifest) != head.record.fingerprint or files.keys() != tree.contents.keys() or changed:
+    if sha256(manifest) != fingerprint or files.keys() != tree.contents.keys() or changed:
         what = f": {', '.join(sorted(changed)[:3])}" if changed else ""
         raise VerificationError(
             f"{stack.id}: the kept inputs of its last record are not what was signed{what}",

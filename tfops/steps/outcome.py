@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfops.attestation import Purpose
 from tfops.changeset import ChangeSet
-from tfops.deployment import Deployment
+from tfops.deployment import Deployment, Result
 from tfops.errors import Exit, Problem, TfopsError
 from tfops.fingerprint import Fingerprint
 from tfops.steps.opening import Session
@@ -47,6 +47,7 @@ class StackSync:
 
     stack: str
     outcome: Outcome
+    purpose: Purpose = Purpose.SYNC
     reasons: tuple[str, ...] = ()
     plan_id: str | None = None
     change_digest: str | None = None
@@ -67,6 +68,7 @@ class Options:
 
     names: tuple[str, ...] = ()
     dry_run: bool = False
+    prune: bool = False
     replan: bool = False
     allow_backward: bool = False
     as_new: bool = False
@@ -77,7 +79,7 @@ class Options:
 
 @dataclass(kw_only=True)
 class StackRun:
-    """One stack on its way through a sync or a remediation. Mutable: it collects what the result will say.
+    """One stack on its way through a sync, a remediation or its end. Mutable: it collects what the result will say.
 
     `judged` are the changes somebody looked at before: where given, nothing else is applied.
     """
@@ -100,7 +102,12 @@ class StackRun:
     @property
     def command(self) -> str:
         """What the lock says that we do."""
-        return "sync" if self.purpose is Purpose.SYNC else "drift --remediate"
+        return {Purpose.REMEDIATION: "drift --remediate", Purpose.PRUNE: "sync --prune"}.get(self.purpose, "sync")
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is nothing of it: it was never deployed, or destroyed when it was gone from its branch."""
+        return self.head is None or self.head.record.result is Result.DESTROYED
 
     @property
     def id(self) -> str:
@@ -124,6 +131,7 @@ class StackRun:
         return StackSync(
             stack=self.id,
             outcome=outcome,
+            purpose=self.purpose,
             reasons=reasons or self.why,
             plan_id=self.plan_id,
             change_digest=self.planned.change_set.digest if self.planned else None,

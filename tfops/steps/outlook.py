@@ -112,6 +112,7 @@ def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Survey
         fingerprint=fingerprint_of(session, surveyed),
         head=session.store.head(surveyed.id, session.keys),
         started_on=now(),
+        state=snapshot(surveyed),
         purpose=plan.purpose,
     )
     redacted, found = parse_plan(artifact.files["plan.json"])

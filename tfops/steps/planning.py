@@ -9,7 +9,7 @@ from typing import Any
 
 from tfops import dsse
 from tfops.adapters.process import Ended
-from tfops.adapters.terraform import plan_argv, show_argv
+from tfops.adapters.terraform import PlanMode, plan_argv, show_argv
 from tfops.attestation import (
     ChangeRef,
     Digest,
@@ -59,13 +59,15 @@ class Planned:
     finished_on: datetime
 
 
-def make_plan(session: Session, work: Workplace, state: Snapshot, *, lock: bool) -> Planned | None:
+def make_plan(
+    session: Session, work: Workplace, state: Snapshot, *, lock: bool, mode: PlanMode = PlanMode.CODE
+) -> Planned | None:
     """Plan an initialised stack against `state`; None where there is nothing to do.
 
     `lock` is whether Terraform takes its own state lock. Raises what `diagnosis` says when Terraform fails.
     """
     started_on = now()
-    ended, seen = _run_plan(session, work, lock=lock)
+    ended, seen = _run_plan(session, work, lock=lock, mode=mode)
     if ended.code not in _PLANNED:
         raise _failed(session, work, ended)
     if ended.code == 0 and _DRIFT not in seen.types:
@@ -98,7 +100,7 @@ def look_plan(session: Session, work: Workplace, state: Snapshot) -> Looked:
     if ended.stopped:
         raise failure
     if not work.plan_file.exists():
-        again, _ = _run_plan(session, work, lock=False, refresh_only=True)
+        again, _ = _run_plan(session, work, lock=False, mode=PlanMode.REFRESH_ONLY)
         if again.stopped:
             raise _failed(session, work, again)
     if not work.plan_file.exists():
@@ -110,12 +112,12 @@ _PLANNED = (0, 2)
 _DRIFT, _DIAGNOSTIC = b"resource_drift", b"diagnostic"
 
 
-def _run_plan(session: Session, work: Workplace, *, lock: bool, refresh_only: bool = False) -> "tuple[Ended, _Seen]":
+def _run_plan(
+    session: Session, work: Workplace, *, lock: bool, mode: PlanMode = PlanMode.CODE
+) -> "tuple[Ended, _Seen]":
     stack, start, seen = work.surveyed.id, time.monotonic(), _Seen()
-    arguments = plan_argv(
-        out=work.plan_file, var_files=work.surveyed.stack.var_files, lock=lock, refresh_only=refresh_only
-    )
-    session.say(stack, f"terraform plan{' -refresh-only' if refresh_only else ''}")
+    arguments = plan_argv(out=work.plan_file, var_files=work.surveyed.stack.var_files, lock=lock, mode=mode)
+    session.say(stack, f"terraform plan {mode.value}".rstrip())
     ended = work.terraform.run(
         arguments,
         name="plan",

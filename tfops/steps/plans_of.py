@@ -44,7 +44,7 @@ def used_plans(session: Session, stack: str) -> set[str]:
     return {
         plan_id
         for deployment in deployments
-        if deployment.record.result is Result.APPLIED
+        if deployment.record.result in (Result.APPLIED, Result.DESTROYED)
         for plan_id in (*deployment.record.approved_plans, deployment.record.plan_id, deployment.record.given_plan_id)
         if plan_id
     }

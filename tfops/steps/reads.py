@@ -26,6 +26,12 @@ def with_reads(found: Mapping[str, Surveyed]) -> dict[str, Surveyed]:
     return {stack.id: linked[stack.id] for stack in ordered}
 
 
+def reads_state(item: Surveyed, other: Surveyed) -> bool:
+    """Whether the code of a stack names the state of the other one as one that it reads."""
+    reads = remote_states_of(item.inputs, item.stack.root)
+    return _identity(other) in {_read_identity(read) for read in reads}
+
+
 def _read_stacks(item: Surveyed, owners: Mapping[str, str]) -> tuple[set[str], bool]:
     resolved, unresolved = set(), False
     for read in remote_states_of(item.inputs, item.stack.root):

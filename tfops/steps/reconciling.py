@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from tfops.adapters.terraform import PlanMode
+from tfops.attestation import Purpose
 from tfops.audit import Event
 from tfops.changes import parse_plan
 from tfops.conflicts import conflicts, hides_drift
@@ -16,8 +18,8 @@ from tfops.steps.judging import judge
 from tfops.steps.orphans import refuse_look_alike
 from tfops.steps.outcome import Outcome, StackRun, StackSync
 from tfops.steps.planning import Planned, change_refs, make_plan, sign_plan
-from tfops.steps.recording import close, record_convergence
-from tfops.steps.settling import Settled, look, refuse_missing, settle
+from tfops.steps.recording import close, record_convergence, record_nothing_left
+from tfops.steps.settling import Settled, look, refuse_missing, refuse_unseen, settle
 from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT, PlanArtifact, open_artifact
 from tfops.steps.surveyed import snapshot
@@ -32,7 +34,20 @@ from tfops.steps.workplace import (
 
 
 def reconcile(stack: StackRun, hold: Hold) -> StackSync:
-    """Plan the stack that is held, and do what the plan and the gate allow. Raises what goes wrong."""
+    """Plan the stack that is held, and do what the plan and the gate allow. Raises what goes wrong.
+
+    Where the stack was lost meanwhile, that is what went wrong.
+    """
+    try:
+        return _reconcile(stack, hold)
+    except TfopsError as error:
+        why = hold.why_lost()
+        if why is None or isinstance(error, type(why)):
+            raise
+        raise why from error
+
+
+def _reconcile(stack: StackRun, hold: Hold) -> StackSync:
     session = stack.session
     wait = stack.options.lock_wait_seconds
     with workplace(session, stack.surveyed, purpose="sync", hold=hold, wait_seconds=wait) as work:
@@ -40,7 +55,7 @@ def reconcile(stack: StackRun, hold: Hold) -> StackSync:
         initialise(session, work)
         if stack.options.dry_run:
             return _plan_and_apply(stack, work)
-        if stack.head is None:
+        if stack.is_new:
             make_workspace(session, work)
         with state_lock(session, work, wait_seconds=wait) as locked:
             stack.work = locked
@@ -60,11 +75,11 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
         check_artifact(given, expected_of(session, stack.surveyed, stack.fingerprint, state), stack.purpose)
     elif (waiting := _still_waiting(stack, state)) is not None:
         return waiting
-    stack.planned = make_plan(session, work, state, lock=not work.state_locked)
+    stack.planned = _plan(stack, work, settled)
     if stack.planned is None:
         return _converge(stack, state, settled)
     refuse_missing(stack.id, settled.missing, stack.planned.plan)
-    if stack.head is None and not state.holds_something and not stack.options.as_new:
+    if stack.is_new and not state.holds_something and not stack.options.as_new:
         refuse_look_alike(session, stack.surveyed, stack.live, stack.planned.plan)
     changes = change_refs(stack.planned.change_set.entries)
     judged = judge(
@@ -85,6 +100,14 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     if not decision.allowed:
         return _wait(stack, stack.planned, state, decision.reasons)
     return _apply(stack, work, _store_plan(stack, stack.planned), state, judged.approvals)
+
+
+def _plan(stack: StackRun, work: Workplace, settled: Settled) -> Planned | None:
+    mode = PlanMode.CODE
+    if stack.purpose is Purpose.PRUNE:
+        refuse_unseen(stack.id, settled.missing)
+        mode = PlanMode.DESTROY
+    return make_plan(stack.session, work, settled.state, lock=not work.state_locked, mode=mode)
 
 
 def _settled(stack: StackRun, work: Workplace) -> Settled:
@@ -146,6 +169,9 @@ def _converge(stack: StackRun, state: Snapshot, settled: Settled) -> StackSync:
         return stack.result(Outcome.CONVERGED)
     # Terraform may have written the state (a first one, with no resources) while it planned: look again.
     after = snapshot(stack.surveyed) or state
+    if stack.purpose is Purpose.PRUNE:
+        record_nothing_left(stack.session, stack.surveyed, after, started_on=stack.started_on)
+        return stack.result(Outcome.CONVERGED)
     record_convergence(stack.session, stack.surveyed, stack.fingerprint, after, started_on=stack.started_on)
     if settled.missing:
         assert stack.work is not None  # noqa: S101
@@ -185,7 +211,7 @@ def _apply(
         approvals=approvals,
     )
     if applied.error is None:
-        session.say(stack.id, "applied")
+        session.say(stack.id, "destroyed" if stack.purpose is Purpose.PRUNE else "applied")
         return stack.result(Outcome.APPLIED, deployment=applied.deployment)
     session.say(stack.id, "failed")
     return stack.result(
@@ -259,7 +285,8 @@ def _waiting_with(stack: StackRun, changes: set[tuple[str, str]]) -> PlanArtifac
         artifact = session.store.plan(stack.id, plan_id, session.keys)
     except VerificationError:
         return None
-    return artifact if change_refs(artifact.statement.predicate.change_set) == changes else None
+    predicate = artifact.statement.predicate
+    return artifact if predicate.purpose is stack.purpose and change_refs(predicate.change_set) == changes else None
 
 
 def _refuse_other_changes(stack: StackRun, planned: Planned, approved: set[tuple[str, str]], what: str) -> None:
@@ -280,6 +307,8 @@ def why_planned(stack: StackRun) -> tuple[str, ...]:
     if stack.head is None:
         return ("never deployed",)
     record = stack.head.record
+    if record.result is Result.DESTROYED:
+        return ("destroyed before, and back again",)
     if record.result is Result.ADOPTED:
         return (f"its state was adopted: {record.reason}",)
     if record.fingerprint == stack.fingerprint.digest:

@@ -112,6 +112,23 @@ def close(session: Session, work: Workplace) -> None:
     work.hold.settled()
 
 
+def record_nothing_left(session: Session, surveyed: Surveyed, state: Snapshot, *, started_on: datetime) -> str:
+    """Nothing was left to destroy of a stack that is gone: a signed record of that becomes the head. Returns its id."""
+    ending = Ending(
+        result=Result.DESTROYED,
+        purpose=Purpose.PRUNE,
+        fingerprint="",
+        before=state,
+        after=state,
+        subjects=(Subject(name="state", digest=Digest(sha256=state.sha256 or sha256(b""))),),
+        started_on=started_on,
+    )
+    record = sign_result(session, surveyed, ending)
+    session.store.keep_record(surveyed.id, record.id, record.envelope)
+    session.store.move_head(surveyed.id, record.envelope)
+    return record.id
+
+
 def record_convergence(
     session: Session, surveyed: Surveyed, fingerprint: Fingerprint, state: Snapshot, *, started_on: datetime
 ) -> str:

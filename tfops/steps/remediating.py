@@ -142,15 +142,9 @@ def _remediate(base: Base, planned: Planned) -> StackSync:
         judged=planned.change_set,
     )
     with held(stack) as hold:
-        try:
-            stack.head = base.session.store.head(stack.id, base.session.keys)
-            _refuse_moved(stack, base)
-            return reconcile(stack, hold)
-        except TfopsError as error:
-            why = hold.why_lost()
-            if why is None or isinstance(error, type(why)):
-                raise
-            raise why from error
+        stack.head = base.session.store.head(stack.id, base.session.keys)
+        _refuse_moved(stack, base)
+        return reconcile(stack, hold)
 
 
 def _refuse_moved(stack: StackRun, base: Base) -> None:

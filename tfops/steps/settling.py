@@ -87,6 +87,20 @@ def refuse_missing(stack: str, missing: tuple[ResourceResult, ...], plan: Plan) 
         )
 
 
+def refuse_unseen(stack: str, missing: tuple[ResourceResult, ...]) -> None:
+    """Raises VerificationError where a killed Terraform may have created what no plan to destroy the stack sees."""
+    if missing:
+        names = ", ".join(result.address for result in missing)
+        raise VerificationError(
+            f"{stack}: Terraform was killed while it created {names}, and the state does not have them: destroying "
+            "the stack would leave them behind",
+            code="state.creations_missing",
+            hint=f"tfops recover {stack} names each; look whether they exist, and remove them by hand; then: "
+            f'tfops recover {stack} --adopt-state --reason "…"',
+            stack=stack,
+        )
+
+
 def advice(missing: tuple[ResourceResult, ...]) -> tuple[list[str], list[str]]:
     """Import blocks for the creations whose id is known, and the addresses of those whose id is not."""
     blocks = [block for result in missing if (block := import_block(result)) is not None]
@@ -204,7 +218,7 @@ def _result(session: Session, stack: str, unfinished: Unfinished) -> tuple[bytes
 def _finish_head(session: Session, stack: str, unfinished: Unfinished) -> None:
     """A run that died between its result and the head: the head still is the one it began with."""
     result = _result(session, stack, unfinished)
-    if result is None or result[1].record.result is not Result.APPLIED:
+    if result is None or result[1].record.result not in (Result.APPLIED, Result.DESTROYED):
         return
     head = session.store.head(stack, session.keys)
     if head is None or head.record.finished_on < result[1].record.started_on:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tfops.deployment import ResultPredicate
+from tfops.deployment import Result, ResultPredicate
 from tfops.errors import VerificationError
 
 OVERRIDE = "zz_tfops_managed_override.tf.json"
@@ -119,6 +119,8 @@ def check_integrity(stack: str, head: ResultPredicate | None, now: Snapshot, *, 
     """Raises VerificationError where the state went back, was replaced or is gone since the head (drift.md §2.4)."""
     if head is None or head.state.lineage is None:
         return
+    if head.result is Result.DESTROYED and not (now.exists and head.state.address == address):
+        return  # nothing was left in it
     if head.state.address != address:
         raise VerificationError(
             f"{stack}: its state lay at {head.state.address}, and now the code and tfops.hcl say {address}: "

@@ -33,7 +33,7 @@ FORGE = "forge"
 STATEMENT, CLAIM, RESULT, EVENTS = "statement.json", "claim.json", "result.json", "events.ndjson"
 APPLIED_FILES = (CLAIM, RESULT, EVENTS)
 RESERVED = frozenset({"audit", "state", "work", "trust", "locks", "stacks", "probe", "store.json", "digest-key", FORGE})
-_HEADS = frozenset({Result.APPLIED, Result.CONVERGED, Result.ADOPTED})
+_HEADS = frozenset({Result.APPLIED, Result.CONVERGED, Result.ADOPTED, Result.DESTROYED})
 _PARTS_OF_A_STACK = frozenset(
     {
         "plans",

@@ -71,19 +71,21 @@ def look(session: Session) -> Survey:
     """Like `survey`, for who goes on with the stacks that can be read."""
     stacks = discover(session.config, session.tree, session.revision.branch)
     facts, listing = _Facts(session), Listing.of(session.tree)
+    roots = [stack.root for stack in stacks]
     found: dict[str, Surveyed] = {}
     unreadable: dict[str, Unreadable] = {}
     for stack in stacks:
         try:
-            found[stack.id] = _surveyed(session, stack, facts, listing, roots=[other.root for other in stacks])
+            found[stack.id] = _surveyed(session, stack, facts, listing, roots=roots, moved=moved_to(session))
         except ConfigError as error:
             unreadable[stack.id] = Unreadable(stack=stack, error=error)
     return Survey(found=with_reads(found), unreadable=unreadable)
 
 
-def survey_stack(session: Session, stack: Stack) -> Surveyed:
-    """One stack whose settings are known."""
-    return _surveyed(session, stack, _Facts(session), Listing.of(session.tree), roots=[stack.root])
+def survey_stack(session: Session, stack: Stack, *, moved: Mapping[str, str] | None = None) -> Surveyed:
+    """One stack whose settings are known. `moved` are other renamings than those of the configuration."""
+    renamed = moved_to(session) if moved is None else moved
+    return _surveyed(session, stack, _Facts(session), Listing.of(session.tree), roots=[stack.root], moved=renamed)
 
 
 def fingerprint_of(session: Session, surveyed: Surveyed) -> Fingerprint:
@@ -122,7 +124,15 @@ class _Facts:
         return self._known[key]
 
 
-def _surveyed(session: Session, stack: Stack, facts: _Facts, listing: Listing, *, roots: list[str]) -> Surveyed:
+def _surveyed(
+    session: Session,
+    stack: Stack,
+    facts: _Facts,
+    listing: Listing,
+    *,
+    roots: list[str],
+    moved: Mapping[str, str],
+) -> Surveyed:
     cli_config, in_tree = _cli_config(session, stack)
     inputs = closure(
         session.tree,
@@ -137,12 +147,12 @@ def _surveyed(session: Session, stack: Stack, facts: _Facts, listing: Listing, *
     _refuse_stray_state(stack, inputs)
     _check_versions(session, stack, inputs)
     backend = backend_of(inputs, stack.root)
-    address = state_address(stack, backend, moved_to(session))
+    address = state_address(stack, backend, moved)
     return Surveyed(
         stack=stack,
         inputs=inputs,
         address=address,
-        state=None if backend and backend.dynamic else _state_file(session, stack, address),
+        state=None if backend and backend.dynamic else _state_file(session, stack, address, moved),
         cli_config=cli_config,
     )
 
@@ -152,9 +162,9 @@ def moved_to(session: Session) -> dict[str, str]:
     return {moved.to_stack: moved.from_stack for moved in session.config.moved}
 
 
-def _state_file(session: Session, stack: Stack, address: StateAddress) -> StateFile | None:
+def _state_file(session: Session, stack: Stack, address: StateAddress, moved: Mapping[str, str]) -> StateFile | None:
     if address.kind == "managed":
-        return session.place.managed_state(origin(stack.id, moved_to(session)), stack.workspace)
+        return session.place.managed_state(origin(stack.id, moved), stack.workspace)
     if address.kind == "s3":
         return s3_state(session, stack, address)
     return local(address) if address.kind == "local" else None

@@ -1,7 +1,7 @@
 """The records of the rules in force: read in a chain from the last one this machine knows, appended once."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,28 @@ def read_trust(store: Store, caller: Caller, first_keys: Mapping[str, "SSlibKey"
         keys = keys_of(rules_of(last, caller))
         _remember(store, caller, data)
     return last
+
+
+def earlier_rules(store: Store, caller: Caller, last: Trust) -> Iterator[Rules]:
+    """The rules that were in force before `last`, the newest first: each is the one that the next names by digest.
+
+    Raises VerificationError `trust.chain` where the store has another one, or none.
+    """
+    while last.record.version > 1:
+        version = last.record.version - 1
+        what, data = f"version {version} of the rules in force", store.objects.get(_key(version))
+        found = None
+        if data is not None:
+            payload = dsse.unverified_payload(data, what=what)
+            found = decode_trust(dsse.Verified(payload=payload, signer=""), what=what)
+        if found is None or found.id != last.record.previous:
+            raise VerificationError(
+                f"{what} is not the one that the next was made under",
+                code="trust.chain",
+                hint="somebody changed the store: restore it from a backup, and find out who could write to it",
+            )
+        last = found
+        yield rules_of(last, caller)
 
 
 def append_trust(store: Store, caller: Caller, predicate: TrustPredicate, signer: "Signer") -> bool:

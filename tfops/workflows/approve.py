@@ -35,6 +35,7 @@ from tfops.steps.ballots import ballot, decided, open_vote, people_keys
 from tfops.steps.feedback import tell_decided
 from tfops.steps.opening import Session, now
 from tfops.steps.plans_of import open_plans
+from tfops.steps.pruning import orphaned
 from tfops.steps.store import MIN_ID_CHARACTERS, PlanArtifact, open_artifact, sha256
 from tfops.steps.survey import survey, survey_merged
 from tfops.steps.surveyed import Surveyed
@@ -189,10 +190,13 @@ def _artifact(session: Session, name: str) -> PlanArtifact:
 
 
 def _stack_of(session: Session, statement: PlanStatement) -> Surveyed:
-    plan = statement.predicate
-    found = survey(session).get(plan.stack)
+    plan, live = statement.predicate, survey(session)
+    found = live.get(plan.stack)
     if found is None and plan.purpose is Purpose.SPECULATIVE:
         found = survey_merged(session, plan.source.commit).get(plan.stack)
+    elif found is None:
+        kept = orphaned(session, live, plan.stack)
+        found = kept.surveyed if kept is not None else None
     if found is None or plan.store_id != session.store.id:
         raise UsageError(
             f"this plan is for {plan.stack} in store {plan.store_id[:12]}, which {session.revision} does not have",

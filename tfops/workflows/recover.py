@@ -10,6 +10,7 @@ from tfops.deployment import ResourceResult, Result
 from tfops.errors import Exit, Problem, TfopsError, UsageError, most_serious
 from tfops.steps import audit
 from tfops.steps.opening import Session, now
+from tfops.steps.pruning import orphaned
 from tfops.steps.pushing import push, with_next_serial
 from tfops.steps.recording import Ending, close, sign_result
 from tfops.steps.selection import select
@@ -45,8 +46,7 @@ class Recovery:
 
 def recover(session: Session, names: tuple[str, ...]) -> tuple[Recovery, ...]:
     """Do the safe part for the named stacks, or for all of the branch: records, leftovers, a state that fits."""
-    chosen = select(survey(session), names)
-    return tuple(_recover_stack(session, item) for item in chosen.values())
+    return tuple(_recover_stack(*found) for found in _chosen(session, names).values())
 
 
 def most_serious_of(found: tuple[Recovery, ...]) -> Exit:
@@ -59,7 +59,7 @@ def adopt_state(session: Session, name: str, *, reason: str) -> Snapshot:
 
     A state that an earlier apply could not write is set aside, not deleted; creations that may be missing are given up.
     """
-    with _work_on(session, _only(session, name)) as (held, work):
+    with _work_on(*_only(session, name)) as (held, work):
         for data in held.store.errored_states(name):
             held.store.set_aside(name, data)
         return _adopt(held, work, reason)
@@ -67,7 +67,7 @@ def adopt_state(session: Session, name: str, *, reason: str) -> Snapshot:
 
 def push_state(session: Session, name: str, *, reason: str) -> Snapshot:
     """Write back the states that earlier applies could not write. Terraform itself checks lineage and serial."""
-    with _work_on(session, _only(session, name)) as (held, work):
+    with _work_on(*_only(session, name)) as (held, work):
         waiting = held.store.errored_states(name)
         if not waiting:
             raise UsageError(
@@ -106,8 +106,22 @@ def _recovery(stack: str, settled: Settled) -> Recovery:
     )
 
 
-def _only(session: Session, name: str) -> Surveyed:
-    chosen = select(survey(session), (name,))
+def _chosen(session: Session, names: tuple[str, ...]) -> dict[str, tuple[Session, Surveyed]]:
+    """The named stacks, or all of the branch, each with the session that reads its code.
+
+    One that is gone from the branch can be named too: its code is what was kept.
+    """
+    live = survey(session)
+    gone = {name: kept for name in names if name not in live and (kept := orphaned(session, live, name)) is not None}
+    everything = {**live, **{name: kept.surveyed for name, kept in gone.items()}}
+    return {
+        name: (gone[name].session if name in gone else session, item)
+        for name, item in select(everything, names).items()
+    }
+
+
+def _only(session: Session, name: str) -> tuple[Session, Surveyed]:
+    chosen = _chosen(session, (name,))
     if name not in chosen:
         raise UsageError(
             f"{name} is an environment, not a stack",

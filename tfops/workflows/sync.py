@@ -1,10 +1,7 @@
 """`tfops sync`: make the stacks of a branch what the branch says. Plan, sign, gate, claim, apply, record."""
 
-import contextlib
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tfops.errors import (
     Exit,
@@ -12,11 +9,11 @@ from tfops.errors import (
     InterruptedRunError,
     Problem,
     RefusedError,
-    TfopsError,
     UsageError,
     VerificationError,
     most_serious,
 )
+from tfops.steps.ended import ended_by
 from tfops.steps.forward import check_forward
 from tfops.steps.held import held
 from tfops.steps.hold import Hold
@@ -71,10 +68,11 @@ def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
     ended = _after_skips(schedule.run(options.jobs, tick=tick))
     if not options.dry_run and any(stack.outcome is not Outcome.CONVERGED for stack in ended.values()):
         _tell(session, everything, ended)
+    pruned, left = ({}, {}) if options.names else _left_behind(session, everything, ended, options, tick)
     return Synced(
         revision=str(session.revision),
-        stacks=tuple(ended[name] for name in chosen),
-        orphans={} if options.names else _orphans(session, everything),
+        stacks=(*(ended[name] for name in chosen), *pruned.values()),
+        orphans=left,
         rules=rules,
     )
 
@@ -86,13 +84,26 @@ def _tell(session: Session, everything: Mapping[str, Surveyed], ended: Mapping[s
     tell_landed(session, everything, ended.values())
 
 
-def _orphans(session: Session, everything: Mapping[str, Surveyed]) -> Mapping[str, Orphan]:
-    """What is left behind; a store that is gone by now does not take away what the stacks came to."""
+def _left_behind(
+    session: Session,
+    everything: Mapping[str, Surveyed],
+    ended: Mapping[str, StackSync],
+    options: Options,
+    tick: Tick,
+) -> tuple[Mapping[str, StackSync], Mapping[str, Orphan]]:
+    """What was pruned, and what is left behind; a store that is gone by now does not undo what the stacks came to."""
     try:
-        return orphans(session, everything)
+        found = orphans(session, everything)
+        if not any(one.is_left_behind for one in found.values()):
+            return {}, found
+        # Imported only now: most runs find nothing left behind.
+        from tfops.steps.pruning import prune
+
+        pruned = prune(session, everything, ended, found, options, tick=tick)
+        return pruned, orphans(session, everything) if pruned else found
     except FailedError as error:
         session.say("", f"orphaned stacks could not be looked for: {error}")
-        return {}
+        return {}, {}
 
 
 def _refuse_out_of_order(session: Session, everything: Mapping[str, Surveyed], chosen: Mapping[str, Surveyed]) -> None:
@@ -147,10 +158,8 @@ def _sync_stack(
             started_on=now(),
         )
         return _story(stack)
-    except TfopsError as error:
-        return _ended_by(session, surveyed, stack, error)
     except Exception as error:
-        return _ended_by(session, surveyed, stack, _bug(session, surveyed, error))
+        return ended_by(session, surveyed.id, stack, error)
 
 
 def _story(stack: StackRun) -> StackSync:
@@ -175,13 +184,7 @@ def _reconcile(stack: StackRun, hold: Hold) -> StackSync:
     from tfops.steps.reconciling import reconcile, why_planned
 
     stack.why = why_planned(stack)
-    try:
-        return reconcile(stack, hold)
-    except TfopsError as error:
-        why = hold.why_lost()
-        if why is None or isinstance(error, type(why)):
-            raise
-        raise why from error
+    return reconcile(stack, hold)
 
 
 def _is_converged(stack: StackRun) -> bool:
@@ -201,38 +204,3 @@ def _is_converged(stack: StackRun) -> bool:
         return False  # somebody may be writing it at this moment: it is judged under the lock
     same = state == known and record.fingerprint == stack.fingerprint.digest
     return same and not stack.session.place.is_left_behind(stack.id)
-
-
-_OUTCOMES = {
-    Exit.LOCKED: Outcome.LOCKED,
-    Exit.REFUSED: Outcome.REFUSED,
-    Exit.UNVERIFIED: Outcome.REFUSED,
-}
-
-
-def _ended_by(session: Session, surveyed: Surveyed, stack: StackRun | None, error: TfopsError) -> StackSync:
-    outcome = _OUTCOMES.get(error.exit_code, Outcome.FAILED)
-    session.say(surveyed.id, f"{outcome.value} [{error.problems[0].code}]")
-    if stack is not None:
-        return stack.result(outcome, reasons=(str(error),), error=error)
-    return StackSync(
-        stack=surveyed.id,
-        outcome=outcome,
-        reasons=(str(error),),
-        problems=tuple(replace(problem, stack=surveyed.id) for problem in error.problems),
-        exit_code=error.exit_code,
-    )
-
-
-def _bug(session: Session, surveyed: Surveyed, error: Exception) -> FailedError:
-    place: Path = session.caller.cache / f"crash-{session.run_id}.txt"
-    with contextlib.suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with place.open("a") as file:
-            file.write(f"{surveyed.id}\n{''.join(traceback.format_exception(error))}\n")
-    return FailedError(
-        f"{surveyed.id}: a bug in tfops: {type(error).__name__}: {error}",
-        code="bug",
-        hint=f"please report it, with {place}",
-        stack=surveyed.id,
-    )

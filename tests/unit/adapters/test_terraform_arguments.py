@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfops.adapters.terraform import (
+    PlanMode,
     Surroundings,
     apply_argv,
     ignored_variables,
@@ -129,9 +130,10 @@ def test_a_plan_is_written_and_says_by_its_code_whether_there_is_something_to_do
     ]
 
 
-@pytest.mark.parametrize("asked", [True, False])
-def test_a_plan_only_refreshes_where_it_was_asked_to(asked):
-    assert ("-refresh-only" in plan_argv(out=Path("/o"), var_files=[], lock=True, refresh_only=asked)) is asked
+@pytest.mark.parametrize("mode", PlanMode)
+def test_a_plan_only_refreshes_or_destroys_where_it_was_asked_to(mode):
+    found = plan_argv(out=Path("/o"), var_files=[], lock=True, mode=mode)
+    assert {"-refresh-only", "-destroy"} & set(found) == {mode.value} - {""}
 
 
 def test_a_plan_is_locked_unless_the_lock_is_held_already():

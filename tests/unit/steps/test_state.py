@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tfops.attestation import Builder, Purpose, Source, StateRef
 from tfops.deployment import Result, ResultPredicate
@@ -138,6 +139,15 @@ def test_a_state_that_is_not_the_one_left_behind_stops_everything(now, code, wor
     assert (problem.code, problem.stack) == (code, "prod/app")
     assert words in problem.message
     assert "tfops recover prod/app --adopt-state" in problem.hint
+
+
+def test_of_what_was_destroyed_nothing_is_missed_but_what_is_there_must_be_what_was_left():
+    gone = structs.replace(head(), result=Result.DESTROYED)
+    check_integrity("prod", gone, Snapshot(), address="managed:prod#default")
+    check_integrity("prod", gone, Snapshot(lineage="other", serial=1, sha256="bb"), address="s3://elsewhere")
+    check_integrity("prod", gone, Snapshot(lineage="abc", serial=3, sha256="aa"), address="managed:prod#default")
+    with pytest.raises(VerificationError, match="went back"):
+        check_integrity("prod", gone, Snapshot(lineage="abc", serial=2, sha256="cc"), address="managed:prod#default")
 
 
 SNAPSHOTS = st.builds(
