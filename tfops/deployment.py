@@ -105,6 +105,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     record: ResultPredicate
 
 
+def leaves_nothing(head: Deployment | None) -> bool:
+    """Whether nothing is there of a stack with this head: it was never deployed, or destroyed since."""
+    return head is None or head.record.result is Result.DESTROYED
+
+
 def decode_deployment(verified: Verified, *, what: str, stack: str, store_id: str) -> Deployment:
     """A deployment from a verified payload; refuses one that belongs to another stack or store."""
     statement = decode(verified.payload, ResultStatement, RESULT_TYPE, what=what)

@@ -325,6 +325,11 @@ def test_who_removes_an_environment_does_not_get_around_its_gate(team: Team) -> 
     newest = sandbox.history("old")[0]
     assert newest["result"] == "destroyed"
     assert newest["approved_by"] == ["alice", "bob"]
+    sandbox.commit({"tfops.hcl": guarded(team), "old/main.tf": RESOURCE})
+    back = sandbox.sync(expect=3)
+    assert back.outcomes["old"] == "waiting", "who let it go did not ask it back"
+    approve(team, back["old"]["plan_id"], "alice", "bob")
+    assert sandbox.sync().outcomes["old"] == "applied"
 
 
 @needs_ssh

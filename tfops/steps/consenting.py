@@ -174,7 +174,7 @@ def _content(stack: StackRun, artifact: PlanArtifact, wanted: Content) -> Conten
 
 def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
     """What a signed fingerprint was made of; None where that is not in the store, or is not that any more."""
-    kept = stack.session.store.inputs(stack.id, fingerprint)
+    kept = stack.session.store.inputs(stack.id, fingerprint) if fingerprint else None
     manifest = unpack(kept)[0] if kept is not None else None
     return manifest if manifest is not None and sha256(manifest) == fingerprint else None
 

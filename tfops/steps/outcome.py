@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfops.attestation import Purpose
 from tfops.changeset import ChangeSet
-from tfops.deployment import Deployment, Result
+from tfops.deployment import Deployment, leaves_nothing
 from tfops.errors import Exit, Problem, TfopsError
 from tfops.fingerprint import Fingerprint
 from tfops.steps.opening import Session
@@ -107,7 +107,7 @@ class StackRun:
     @property
     def is_new(self) -> bool:
         """Whether there is nothing of it: it was never deployed, or destroyed when it was gone from its branch."""
-        return self.head is None or self.head.record.result is Result.DESTROYED
+        return leaves_nothing(self.head)
 
     @property
     def id(self) -> str:

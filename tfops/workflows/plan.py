@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfops.attestation import Purpose
 from tfops.dangers import Danger
-from tfops.deployment import Deployment
+from tfops.deployment import Deployment, leaves_nothing
 from tfops.drift import Context, Drift, classify
 from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
 from tfops.fingerprint import Fingerprint
@@ -189,7 +189,7 @@ def _planned(
     fingerprint = fingerprint_of(session, surveyed)
     refuse_errored(session, surveyed.id)
     head = session.store.head(surveyed.id, session.keys)
-    if head is None:
+    if leaves_nothing(head):
         make_workspace(session, work)
     state = current_state(session, work)
     check_integrity(surveyed.id, head.record if head else None, state, address=str(surveyed.address))
