@@ -131,3 +131,11 @@ def test_a_change_of_nothing_is_told_as_such(github: Reviewed) -> None:
     github.plan("pr", expect=0)
     (said,) = comments(github, number)
     assert "stack" in said
+
+
+def test_what_an_apply_would_run_is_shown_to_those_who_approve(github: Reviewed) -> None:
+    code = 'resource "terraform_data" "b" {\n  provisioner "local-exec" {\n    command = "true"\n  }\n}\n'
+    number = github.propose("pr", {"prod/more.tf": code})
+    github.plan("pr")
+    (said,) = comments(github, number)
+    assert "prod/more.tf:2: terraform_data.b runs a provisioner when it is applied (local-exec)" in said

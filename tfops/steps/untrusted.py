@@ -60,6 +60,12 @@ def check_code(session: Session, surveyed: Surveyed, suspicion: Suspicion) -> tu
     return _told(surveyed.id, found, suspicion)
 
 
+def flagged(session: Session, surveyed: Surveyed) -> tuple[str, ...]:
+    """What the stack's own code would set going, in sentences, for those who look at a change."""
+    found = code_findings(surveyed.inputs.facts, session.rules.config.review, product=session.program.product)
+    return tuple(dict.fromkeys(finding.sentence for finding in found))
+
+
 def check_downloaded(session: Session, work: Workplace, suspicion: Suspicion) -> tuple[str, ...]:
     """The same for the modules that `init` brought, before anything of them runs."""
     product = session.program.product
