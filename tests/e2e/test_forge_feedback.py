@@ -139,3 +139,13 @@ def test_what_an_apply_would_run_is_shown_to_those_who_approve(github: Reviewed)
     github.plan("pr")
     (said,) = comments(github, number)
     assert "prod/more.tf:2: terraform_data.b runs a provisioner when it is applied (local-exec)" in said
+
+
+def test_the_doctor_asks_the_forge_and_says_what_is_wrong_with_it(github: Reviewed) -> None:
+    good = github.team.sandbox.json("doctor", env=github.forge.environ).json["findings"]
+    assert any(one["name"] == "forge" and one["ok"] and "answers" in one["detail"] for one in good)
+    without = github.team.sandbox.json("doctor")
+    assert "forge.no_token" in without.errors
+    denied = github.team.sandbox.json("doctor", env={"TFOPS_FORGE_TOKEN": "wrong"})
+    assert "forge.denied" in denied.errors
+    assert "wrong" not in denied.out.replace("wrong token", "")

@@ -69,8 +69,19 @@ def _checks(session: Session) -> list[tuple[str, Callable[[], str]]]:
         ("signing key", lambda: f'runner "{session.runner}"'),
         ("stacks", lambda: ", ".join(survey(session))),
         ("heads", lambda: _heads(session)),
+        *((("forge", lambda: _forge(session)),) if session.config.forge else ()),
         *((f"credentials of {stack.environment}", partial(_who, session, stack)) for stack in _in_roles(session)),
     ]
+
+
+def _forge(session: Session) -> str:
+    """Which forge is asked, and that it answers: it says which change brought the revision."""
+    forge, named = session.forge, session.config.forge
+    if forge is None or named is None:
+        return "not asked yet: the rules in force name none (tfops trust)"
+    change = forge.landed(session.revision.commit, session.revision.branch)
+    brought = f"change #{change.number} brought it" if change else "no change brought it"
+    return f"{forge.name} at {named.url} answers; {session.revision}: {brought}"
 
 
 def _in_roles(session: Session) -> list[Stack]:
