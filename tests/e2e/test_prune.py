@@ -69,6 +69,7 @@ def test_what_is_gone_is_destroyed_once_and_stays_in_the_history(sandbox: Sandbo
     assert len(sandbox.history("old")) == 2
     assert sandbox.tfops("verify", newest["plan_id"]).code == 0
 
+    assert sandbox.tfops("audit", "verify").code == 0
     again = sandbox.sync("--prune", expect=0)
     assert (again.outcomes, orphaned(again), again.runs) == ({"dev": "converged"}, [], {"dev": 0})
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tfops import dsse
 from tfops.adapters.hosts import end_left_behind
+from tfops.attestation import PlanPredicate, Purpose
 from tfops.audit import Event
 from tfops.changes import Action, Plan
 from tfops.deployment import Claim, Deployment, ResourceResult, Result, decode_deployment, resource_results
@@ -147,9 +148,10 @@ def _interrupted(session: Session, work: Workplace, unfinished: Unfinished, clai
     journal = session.store.events(stack, claim.applied_plan_id)
     resources = resource_results(journal + b"\n" + leftover.events)
     state = current_state(session, work)
-    given = unfinished.given_plan_id
+    given, plan = unfinished.given_plan_id, _plan(session, stack, unfinished)
     return Ending(
         result=Result.INTERRUPTED,
+        purpose=plan.purpose if plan else Purpose.SYNC,
         plan_id=claim.applied_plan_id,
         given_plan_id=given if given != claim.applied_plan_id else None,
         subjects=plan_subjects(session, stack, claim.plan_id, journal),
@@ -227,11 +229,15 @@ def _finish_head(session: Session, stack: str, unfinished: Unfinished) -> None:
 
 def _before(session: Session, stack: str, unfinished: Unfinished) -> Snapshot | None:
     """The state the plan was made against, as the plan says; None where the plan cannot be read."""
+    plan = _plan(session, stack, unfinished)
+    return Snapshot(lineage=plan.state.lineage, serial=plan.state.serial) if plan else None
+
+
+def _plan(session: Session, stack: str, unfinished: Unfinished) -> PlanPredicate | None:
     try:
-        planned = session.store.plan(stack, unfinished.plan_id, session.keys).statement.predicate.state
+        return session.store.plan(stack, unfinished.plan_id, session.keys).statement.predicate
     except TfopsError:
         return None
-    return Snapshot(lineage=planned.lineage, serial=planned.serial)
 
 
 def _what_happened(plan_id: str, resources: tuple[ResourceResult, ...]) -> str:

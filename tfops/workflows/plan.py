@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfops.approval import Override
 from tfops.attestation import Purpose
+from tfops.conflicts import conflicts
 from tfops.dangers import Danger
 from tfops.deployment import Deployment, leaves_nothing
 from tfops.drift import Context, Drift, classify
@@ -265,7 +267,10 @@ def _line(
         gate=gate,
         plan=planned.plan,
         now=now(),
-        findings=findings(session, surveyed, gate, planned.redacted),
+        findings={
+            **findings(session, surveyed, gate, planned.redacted),
+            Override.DRIFT: conflicts(planned.plan, stack=surveyed.id),
+        },
     )
     session.say(surveyed.id, f"plan {artifact.id[:12]}")
     return StackPlan(
