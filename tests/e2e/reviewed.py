@@ -1,10 +1,11 @@
 """A team whose repository lives on a forge: changes are proposed, planned, reviewed and merged there."""
 
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.e2e.people import Team
-from tests.e2e.sandbox import RESOURCE, Result, environment
+from tests.e2e.sandbox import RESOURCE, Result, Sandbox, environment
 from tests.forges.world import FakeForge
 
 KINDS = {
@@ -24,6 +25,15 @@ def fake(kind: str, team: Team) -> FakeForge:
     )
     assert isinstance(made, FakeForge)
     return made
+
+
+def begun(kind: str, sandbox: Sandbox, **config: object) -> Iterator["Reviewed"]:
+    """A deployed stack whose repository lives on a forge of that kind."""
+    team = Team(sandbox=sandbox)
+    with fake(kind, team) as forge:
+        reviewed = Reviewed(team=team, forge=forge)
+        reviewed.begin(**config)
+        yield reviewed
 
 
 @dataclass(frozen=True, kw_only=True)

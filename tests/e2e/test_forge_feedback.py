@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.people import Team
-from tests.e2e.reviewed import KINDS, TWO, Reviewed, fake
+from tests.e2e.reviewed import KINDS, TWO, Reviewed, begun
 from tests.e2e.sandbox import Sandbox
 
 pytestmark = [
@@ -15,6 +14,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no OpenSSH client"),
 ]
 
+BOTH = 'from = ["forge", "signed"]'
 SECRET = "hunter2-is-secret"
 LARGE = f"""
 variable "password" {{
@@ -34,21 +34,13 @@ LIMITS = {"github": 65_000, "gitlab": 900_000, "bitbucket": 30_000, "azure": 140
 @pytest.fixture(params=KINDS)
 def anywhere(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Reviewed]:
     """A deployed stack on each of the forges, where reviews and signatures count."""
-    yield from _begun(request.param, sandbox)
+    yield from begun(request.param, sandbox, approval=BOTH)
 
 
 @pytest.fixture
 def github(sandbox: Sandbox) -> Iterator[Reviewed]:
     """The same on GitHub, where a story is the same on every forge."""
-    yield from _begun("github", sandbox)
-
-
-def _begun(kind: str, sandbox: Sandbox) -> Iterator[Reviewed]:
-    team = Team(sandbox=sandbox)
-    with fake(kind, team) as forge:
-        reviewed = Reviewed(team=team, forge=forge)
-        reviewed.begin(approval='from = ["forge", "signed"]')
-        yield reviewed
+    yield from begun("github", sandbox, approval=BOTH)
 
 
 def comments(world: Reviewed, number: int) -> list[str]:

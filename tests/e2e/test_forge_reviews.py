@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.people import Team
-from tests.e2e.reviewed import KINDS, TWO, Reviewed, fake
+from tests.e2e.reviewed import KINDS, TWO, Reviewed, begun, fake
 from tests.e2e.sandbox import RESOURCE, Sandbox
 
 pytestmark = [
@@ -20,21 +20,13 @@ OTHER = RESOURCE.replace('"a"', '"b"')
 @pytest.fixture(params=KINDS)
 def anywhere(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Reviewed]:
     """A deployed stack on each of the forges."""
-    yield from _begun(request.param, sandbox)
+    yield from begun(request.param, sandbox)
 
 
 @pytest.fixture
 def github(sandbox: Sandbox) -> Iterator[Reviewed]:
     """A deployed stack on GitHub, where a story is the same on every forge."""
-    yield from _begun("github", sandbox)
-
-
-def _begun(kind: str, sandbox: Sandbox) -> Iterator[Reviewed]:
-    team = Team(sandbox=sandbox)
-    with fake(kind, team) as forge:
-        reviewed = Reviewed(team=team, forge=forge)
-        reviewed.begin()
-        yield reviewed
+    yield from begun("github", sandbox)
 
 
 def test_an_approved_merge_is_applied_and_its_reviewers_are_on_record(anywhere: Reviewed) -> None:

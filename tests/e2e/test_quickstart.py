@@ -179,11 +179,12 @@ def test_a_step_that_ends_otherwise_stops_the_quickstart(tmp_path: Path):
     assert b"did not get to its end" in done.stderr
 
 
-def test_with_s3_it_shows_the_same_on_a_real_server(tmp_path: Path):
+def longer_tour(place: Path, option: str) -> str:
+    """What the quickstart prints with an option; it gets to its end."""
     done = subprocess.run(
-        [CHECKOUT / "scripts" / "quickstart", "--s3"],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "TFOPS": str(TFOPS)},
-        cwd=tmp_path,
+        [CHECKOUT / "scripts" / "quickstart", option],
+        env={"PATH": os.environ["PATH"], "HOME": str(place), "TMPDIR": str(place), "TFOPS": str(TFOPS)},
+        cwd=place,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -192,6 +193,11 @@ def test_with_s3_it_shows_the_same_on_a_real_server(tmp_path: Path):
     )
     text = done.stdout.decode()
     assert done.returncode == 0, text
+    return text
+
+
+def test_with_s3_it_shows_the_same_on_a_real_server(tmp_path: Path):
+    text = longer_tour(tmp_path, "--s3")
     for line in (
         'store "s3" {',
         "3 applied",
@@ -204,34 +210,12 @@ def test_with_s3_it_shows_the_same_on_a_real_server(tmp_path: Path):
 
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
 def test_with_approvals_it_shows_two_people_and_what_one_is_worth(tmp_path: Path):
-    done = subprocess.run(
-        [CHECKOUT / "scripts" / "quickstart", "--approvals"],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "TFOPS": str(TFOPS)},
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    text = done.stdout.decode()
-    assert done.returncode == 0, text
+    text = longer_tour(tmp_path, "--approvals")
     for line in ("asks for 2 approvals; there are 1", "1 more needed, from bob", "(exit code 3)", "1 applied"):
         assert line in text
 
 
 def test_with_drift_it_shows_what_somebody_did_by_hand(tmp_path: Path):
-    done = subprocess.run(
-        [CHECKOUT / "scripts" / "quickstart", "--drift"],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "TFOPS": str(TFOPS)},
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    text = done.stdout.decode()
-    assert done.returncode == 0, text
+    text = longer_tour(tmp_path, "--drift")
     for line in ("size: revert; was 2, is 16, would become 2", "remediation: applied", "1 in_sync"):
         assert line in text

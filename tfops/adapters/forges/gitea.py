@@ -8,7 +8,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from tfops.adapters.forges.texts import mark, owner_and_name, shortened
+from tfops.adapters.forges.issues import Comment, put_comment, put_status
+from tfops.adapters.forges.texts import owner_and_name
 from tfops.adapters.forges.transport import Transport, next_link
 from tfops.forge import Account, Change, Opinion, Review, Status
 
@@ -86,20 +87,6 @@ class Commit(msgspec.Struct):
     committer: User | None
 
 
-class Comment(msgspec.Struct):
-    """A comment."""
-
-    id: int
-    user: User | None
-    body: str
-
-
-class Written(msgspec.Struct):
-    """What was made by a request."""
-
-    id: int
-
-
 def connect(url: str, repository: str, *, token: str, say: Callable[[str], None]) -> "Gitea":
     """A repository on Gitea or Forgejo; nothing is sent yet. Raises ValueError for one that cannot be."""
     api = Transport(base=f"{url}/api/v1", headers={"authorization": f"token {token}"}, say=say)
@@ -155,26 +142,13 @@ class Gitea:
         return (f"refs/pull/{change.number}/head",)
 
     def comment(self, change: Change, key: str, body: str) -> None:
-        """Write our comment, or put `body` in the place of our earlier one with this key.
-
-        Ours is what begins with our mark and was written with this token's account.
-        """
-        text = f"{mark(key)}\n{body}"
+        """Write our comment, or put `body` in the place of our earlier one with this key."""
         comments = self._all(f"/issues/{change.number}/comments", Comment)
-        ours = next((found for found in comments if found.body.startswith(mark(key)) and self._is_us(found.user)), None)
-        if ours is None:
-            self.api.send("POST", f"{self._here}/issues/{change.number}/comments", {"body": text}, Written)
-        else:
-            self.api.send("PATCH", f"{self._here}/issues/comments/{ours.id}", {"body": text}, Written)
+        put_comment(self.api, self._here, change, key, body, comments=comments, our_id=lambda: self._our_id)
 
     def set_status(self, change: Change, status: Status) -> None:
         """Put a status on the head of a change."""
-        body = {
-            "state": status.state.value,
-            "context": status.context,
-            "description": shortened(status.description, LONGEST_DESCRIPTION),
-        } | ({"target_url": status.url} if status.url else {})
-        self.api.send("POST", f"{self._here}/statuses/{change.head}", body, Written)
+        put_status(self.api, self._here, change, status, longest=LONGEST_DESCRIPTION)
 
     @property
     def _here(self) -> str:
@@ -205,9 +179,6 @@ class Gitea:
             commits=tuple(commit.sha for commit in commits),
             faults=() if head else ("the forge does not say which commit of it was merged",),
         )
-
-    def _is_us(self, user: User | None) -> bool:
-        return user is not None and user.id == self._our_id
 
     @cached_property
     def _our_id(self) -> int:

@@ -9,7 +9,8 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from tfops.adapters.forges.texts import mark, owner_and_name, shortened
+from tfops.adapters.forges.issues import Comment, put_comment, put_status
+from tfops.adapters.forges.texts import owner_and_name
 from tfops.adapters.forges.transport import Transport, decoded, next_link, refusal
 from tfops.forge import Account, Change, Opinion, Review, Status
 
@@ -100,20 +101,6 @@ class Permission(msgspec.Struct):
     """What somebody may do in the repository."""
 
     permission: Literal["admin", "write", "read", "none"]
-
-
-class Comment(msgspec.Struct):
-    """A comment."""
-
-    id: int
-    user: User | None
-    body: str
-
-
-class Written(msgspec.Struct):
-    """What was made by a request."""
-
-    id: int
 
 
 class _Viewer(msgspec.Struct):
@@ -225,26 +212,13 @@ class GitHub:
         return (f"refs/pull/{change.number}/head",)
 
     def comment(self, change: Change, key: str, body: str) -> None:
-        """Write our comment, or put `body` in the place of our earlier one with this key.
-
-        Ours is what begins with our mark and was written with this token's account.
-        """
-        text = f"{mark(key)}\n{body}"
+        """Write our comment, or put `body` in the place of our earlier one with this key."""
         comments = self._all(f"/issues/{change.number}/comments", Comment)
-        ours = next((found for found in comments if found.body.startswith(mark(key)) and self._is_us(found.user)), None)
-        if ours is None:
-            self.api.send("POST", f"/issues/{change.number}/comments", {"body": text}, Written)
-        else:
-            self.api.send("PATCH", f"/issues/comments/{ours.id}", {"body": text}, Written)
+        put_comment(self.api, "", change, key, body, comments=comments, our_id=lambda: self._our_id)
 
     def set_status(self, change: Change, status: Status) -> None:
         """Put a status on the head of a change."""
-        body = {
-            "state": status.state.value,
-            "context": status.context,
-            "description": shortened(status.description, LONGEST_DESCRIPTION),
-        } | ({"target_url": status.url} if status.url else {})
-        self.api.send("POST", f"/statuses/{change.head}", body, Written)
+        put_status(self.api, "", change, status, longest=LONGEST_DESCRIPTION)
 
     def _all(self, path: str, kind: type[Item], **params: str | int) -> Iterator[Item]:
         for page in self.api.pages(path, list[kind], following=next_link, per_page=PAGE, **params):  # type: ignore[valid-type]
@@ -267,9 +241,6 @@ class GitHub:
         if not reply.ok:
             raise refusal(reply)
         return decoded(reply, Permission).permission in ("admin", "write")
-
-    def _is_us(self, user: User | None) -> bool:
-        return user is not None and user.id == self._our_id
 
     @cached_property
     def _our_id(self) -> int:
