@@ -128,7 +128,7 @@ class Ballot:
     barred: tuple[tuple[str, str], ...] = ()
     wanted: int
     takes_signatures: bool = True
-    """Whether a signed approval counts; a signed rejection always does."""
+    """Whether a signed approval counts as one; signed rejections and overrides always do."""
     max_age_seconds: float | None = None
     """An approval that was made longer ago does not count."""
 
@@ -152,7 +152,7 @@ class Tally:
     may_still: tuple[str, ...]
     """Who could still approve."""
     overridden_by: Mapping[Override, tuple[str, ...]] = field(default_factory=dict)
-    """The people among `approved_by` who let it pass by a part of the gate."""
+    """The people who approved it and let it pass by a part of the gate, signed: no forge has a word for that."""
     notes: tuple[str, ...] = ()
     """What else bears on it, in words."""
     lost: int = 0
@@ -167,11 +167,6 @@ class Tally:
     def is_stopped(self) -> bool:
         """Whether somebody is against it, or may have been."""
         return bool(self.rejected_by or self.lost)
-
-    @property
-    def is_backed(self) -> bool:
-        """Whether anybody is for it, and nobody against it."""
-        return bool(self.approved_by) and not self.is_stopped
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -204,7 +199,11 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
         else:
             uncounted.append(Uncounted(vote=vote, reason=reason))
     latest = _latest(valid)
-    approved = tuple(sorted(vote.owner for vote in latest if vote.record.decision is Word.APPROVED))
+    approving = [vote for vote in latest if vote.record.decision is Word.APPROVED]
+    approved = tuple(sorted(vote.owner for vote in approving)) if ballot.takes_signatures else ()
+    if not ballot.takes_signatures:
+        why = "this environment counts reviews on the forge only"
+        uncounted += [Uncounted(vote=vote, reason=why) for vote in approving if not vote.record.overrides]
     rejected = tuple(sorted(vote.owner for vote in latest if vote.record.decision is Word.REJECTED))
     barred = {person for person, _ in ballot.barred}
     return Tally(
@@ -214,9 +213,7 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
         missing=max(0, ballot.wanted - len(approved)),
         may_still=tuple(sorted(ballot.approvers - barred - set(approved) - set(rejected))),
         overridden_by={
-            override: tuple(
-                sorted(vote.owner for vote in latest if vote.owner in approved and override in vote.record.overrides)
-            )
+            override: tuple(sorted(vote.owner for vote in approving if override in vote.record.overrides))
             for override in Override
         },
     )
@@ -269,9 +266,8 @@ def _why_not(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
 
 
 def _approval_fault(ballot: Ballot, owner: str) -> str | None:
-    if (why := dict(ballot.barred).get(owner)) is not None:
-        return f"{owner} {why}: nobody approves their own work"
-    return None if ballot.takes_signatures else "this environment counts reviews on the forge only"
+    why = dict(ballot.barred).get(owner)
+    return None if why is None else f"{owner} {why}: nobody approves their own work"
 
 
 def _time_fault(record: ApprovalPredicate, asked_on: datetime, now: datetime) -> str | None:

@@ -230,3 +230,20 @@ def test_code_owners_of_the_rules_in_force_have_to_approve(sandbox: Sandbox) -> 
         assert ".github/CODEOWNERS changed" in found.json["rules"]["changes"]
         forge.approve(number, "carol")
         assert owned.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_what_no_review_can_say_is_signed_also_where_only_reviews_count(sandbox: Sandbox) -> None:
+    """A forge has no word for letting a plan pass what is protected."""
+    team = Team(sandbox=sandbox)
+    with fake("github", team) as forge:
+        strict = Reviewed(team=team, forge=forge)
+        strict.begin(approval='from = ["forge"]\n  }\n  protect {\n    max_destroy = 0')
+        number = strict.approved("pr", {"prod/main.tf": OTHER}, "alice", "bob")
+        strict.merge(number)
+        waiting = strict.sync(expect=3)
+        assert "it would destroy 1 object" in "\n".join(waiting["prod"]["reasons"])
+        for person in ("alice", "bob"):
+            assert team.approve(waiting["prod"]["plan_id"], person, "--override", "protect").code == 0
+        assert strict.sync(expect=0).outcomes == {"prod": "applied"}
+        newest = sandbox.history("prod")[0]
+        assert (newest["approved_by"], newest["overrides"]) == (["alice", "bob"], ["protect"])

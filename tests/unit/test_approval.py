@@ -13,10 +13,12 @@ from tests.unit.test_attestation import PLAN
 from tfops.approval import (
     ApprovalPredicate,
     Ballot,
+    Override,
     Vote,
     Word,
     approval_statement,
     decode_vote,
+    joined,
     question_of,
     tally,
 )
@@ -193,3 +195,20 @@ def test_a_vote_comes_back_as_it_was_signed():
     payload = encode(approval_statement(question_of(ID, FILE, PLAN), record))
     found = decode_vote(Verified(payload=payload, signer="SHA256:x"), owner="alice", what="an approval")
     assert (found.record, found.owner, found.fingerprint) == (record, "alice", "SHA256:x")
+
+
+def test_where_only_reviews_count_a_signature_overrides_and_rejects_but_does_not_approve():
+    only_reviews = ballot(takes_signatures=False)
+    over = vote("alice", overrides=(Override.PROTECT,))
+    found = tally(only_reviews, [over, vote("bob"), vote("carol", Word.REJECTED)], NOW)
+    assert (found.approved_by, found.missing, found.rejected_by) == ((), 2, ("carol",))
+    assert found.overridden_by[Override.PROTECT] == ("alice",)
+    assert reasons(only_reviews, over, vote("bob")) == ["this environment counts reviews on the forge only"]
+
+
+def test_what_was_said_elsewhere_joins_and_whoever_is_against_it_anywhere_is_against_it():
+    asked = ballot()
+    own = tally(asked, [vote("alice")], NOW)
+    found = joined(own, asked, approved=["bob", "mallory"], rejected=["alice"], notes=["a note"])
+    assert (found.approved_by, found.rejected_by, found.missing) == (("bob",), ("alice",), 1)
+    assert found.words[-1] == "a note"

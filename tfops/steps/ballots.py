@@ -8,6 +8,7 @@ from tfops import dsse
 from tfops.adapters.git import git_env
 from tfops.adapters.ssh import SshKey
 from tfops.approval import Ballot, Tally, Vote, decode_vote, question_of, tally
+from tfops.attestation import Purpose
 from tfops.config_gate import Evidence, Gate
 from tfops.errors import VerificationError
 from tfops.steps.ballot_box import BallotBox, lost, open_box
@@ -71,9 +72,15 @@ def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: G
         approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
         barred=tuple(_barred(session, surveyed, artifact)),
         wanted=gate.wanted,
-        takes_signatures=gate.approval is None or Evidence.SIGNED in gate.approval.sources,
+        takes_signatures=_takes_signatures(artifact.statement.predicate.purpose, gate),
         max_age_seconds=gate.approval.max_age_seconds if gate.approval else None,
     )
+
+
+def _takes_signatures(purpose: Purpose, gate: Gate) -> bool:
+    """Whether signatures count: always of a plan that belongs to no change, which nobody can review on a forge."""
+    belongs_to_a_change = purpose in (Purpose.SYNC, Purpose.SPECULATIVE)
+    return gate.approval is None or not belongs_to_a_change or Evidence.SIGNED in gate.approval.sources
 
 
 def _barred(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Iterable[tuple[str, str]]:

@@ -41,6 +41,8 @@ class Consenting:
 
     consent: Consent
     covering: tuple[Covering, ...]
+    touching: tuple[Covering, ...]
+    """Every plan that says anything about it and that nobody is against, also where nobody is for all of it."""
     read: tuple[Approved, ...] = ()
 
 
@@ -50,7 +52,8 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     wanted = content(changes, before=before, now=stack.fingerprint.manifest)
     said = heard(stack, gate)
     plans = tuple(_decided_plans(stack, said, wanted, gate))
-    covering = tuple(one for one in plans if one.decided.tally.is_backed and touches(one.content, wanted))
+    touching = tuple(one for one in plans if not one.decided.tally.is_stopped and touches(one.content, wanted))
+    covering = tuple(one for one in touching if one.decided.tally.approved_by)
     read = tuple(one for one in _read(stack, said, wanted, gate) if one.people)
     approved = [*(one.approved for one in covering), *read]
     own = _decided(stack, waiting, gate) if waiting is not None else None
@@ -63,15 +66,15 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
         is_covered=gap(wanted, approved, gate.wanted).is_empty and (bool(covering) or not gate.wanted),
         unowned=missing_owners(stack.session, gate, wanted, approved),
         unverified=own.unverified if own else (),
-        overrides={override: _not_overridden(override, wanted, covering, gate) for override in Override},
+        overrides={override: _not_overridden(override, wanted, touching, gate) for override in Override},
     )
-    return Consenting(consent=found, covering=covering, read=read)
+    return Consenting(consent=found, covering=covering, touching=touching, read=read)
 
 
-def _not_overridden(override: Override, wanted: Content, covering: tuple[Covering, ...], gate: Gate) -> Gap:
+def _not_overridden(override: Override, wanted: Content, touching: tuple[Covering, ...], gate: Gate) -> Gap:
     said = [
         Approved(content=one.content, people=frozenset(one.decided.tally.overridden_by.get(override, ())))
-        for one in covering
+        for one in touching
     ]
     return gap(wanted, said, max(1, gate.wanted))
 
@@ -101,7 +104,7 @@ def _people(found: Consenting) -> set[str]:
 
 
 def _people_for(found: Consenting, override: Override) -> tuple[str, ...]:
-    people = (one.decided.tally.overridden_by.get(override, ()) for one in found.covering)
+    people = (one.decided.tally.overridden_by.get(override, ()) for one in found.touching)
     return tuple(sorted({person for some in people for person in some}))
 
 
