@@ -3,7 +3,7 @@
 A decision is an in-toto statement of our own (reference: DSSE v1, in-toto Statement v1), signed with an SSH key.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -190,15 +190,10 @@ class Tally:
 
 
 def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
-    """Count the latest valid decision of each person."""
-    valid, uncounted = [], []
-    for vote in votes:
-        reason = _why_not(ballot, vote, now)
-        if reason is None:
-            valid.append(vote)
-        else:
-            uncounted.append(Uncounted(vote=vote, reason=reason))
-    latest = _latest(valid)
+    """Count the last decision of each person. One that ended brings no earlier one back: it was their last word."""
+    about_it, uncounted = _split(votes, lambda vote: _why_not_about_it(ballot, vote, now))
+    latest, void = _split(_latest(about_it), lambda vote: _why_void(ballot, vote, now))
+    uncounted += void
     approving = [vote for vote in latest if vote.record.decision is Word.APPROVED]
     approved = tuple(sorted(vote.owner for vote in approving)) if ballot.takes_signatures else ()
     if not ballot.takes_signatures:
@@ -217,6 +212,13 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
             for override in Override
         },
     )
+
+
+def _split(votes: Iterable[Vote], why_not: Callable[[Vote], str | None]) -> tuple[list[Vote], list[Uncounted]]:
+    """The votes that nothing speaks against, and the others with the reason."""
+    judged = [(vote, why_not(vote)) for vote in votes]
+    good = [vote for vote, reason in judged if reason is None]
+    return good, [Uncounted(vote=vote, reason=reason) for vote, reason in judged if reason is not None]
 
 
 def joined(
@@ -245,7 +247,8 @@ def _latest(votes: Sequence[Vote]) -> list[Vote]:
     return list(last.values())
 
 
-def _why_not(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
+def _why_not_about_it(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
+    """Why it is no decision of this ballot at all."""
     record, asked = vote.record, ballot.question
     digests = {item.name: item.digest.sha256 for item in vote.subject}
     if (record.store_id, record.stack, record.environment) != (asked.store_id, asked.stack, asked.environment):
@@ -256,29 +259,23 @@ def _why_not(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
         return "it is for other changes"
     if vote.owner not in ballot.approvers:
         return f"{vote.owner} may not approve here"
-    if record.decision is not Word.APPROVED:
-        return _time_fault(record, asked.asked_on, now)
-    return (
-        _approval_fault(ballot, vote.owner)
-        or _time_fault(record, asked.asked_on, now)
-        or _age_fault(record, ballot.max_age_seconds, now)
-    )
-
-
-def _approval_fault(ballot: Ballot, owner: str) -> str | None:
-    why = dict(ballot.barred).get(owner)
-    return None if why is None else f"{owner} {why}: nobody approves their own work"
-
-
-def _time_fault(record: ApprovalPredicate, asked_on: datetime, now: datetime) -> str | None:
-    if record.decided_on < asked_on - CLOCK_SKEW:
+    if record.decided_on < asked.asked_on - CLOCK_SKEW:
         return "it is older than the plan"
     if record.decided_on > now + CLOCK_SKEW:
         return "it was made in the future: one of the clocks is wrong"
-    # A veto does not end by waiting.
-    if record.decision is Word.APPROVED and record.expires_on < now:
-        return f"it expired at {record.expires_on:%Y-%m-%d %H:%M}Z"
     return None
+
+
+def _why_void(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
+    """Why a person's last word does not count, though it was one. A veto does not end by waiting."""
+    record = vote.record
+    if record.decision is not Word.APPROVED:
+        return None
+    if (why := dict(ballot.barred).get(vote.owner)) is not None:
+        return f"{vote.owner} {why}: nobody approves their own work"
+    if record.expires_on < now:
+        return f"it expired at {record.expires_on:%Y-%m-%d %H:%M}Z"
+    return _age_fault(record, ballot.max_age_seconds, now)
 
 
 def _age_fault(record: ApprovalPredicate, max_age_seconds: float | None, now: datetime) -> str | None:

@@ -212,3 +212,16 @@ def test_what_was_said_elsewhere_joins_and_whoever_is_against_it_anywhere_is_aga
     found = joined(own, asked, approved=["bob", "mallory"], rejected=["alice"], notes=["a note"])
     assert (found.approved_by, found.rejected_by, found.missing) == (("bob",), ("alice",), 1)
     assert found.words[-1] == "a note"
+
+
+def test_an_approval_that_ended_brings_no_earlier_and_wider_one_back():
+    wide = vote("alice", decided_on=NOW - timedelta(minutes=30), overrides=(Override.PROTECT,))
+    narrow = vote("alice", decided_on=NOW - timedelta(minutes=20), expires_on=NOW - timedelta(minutes=19))
+    found = tally(ballot(), [wide, narrow], NOW)
+    assert (found.approved_by, found.overridden_by[Override.PROTECT]) == ((), ())
+    assert reasons(ballot(), wide, narrow) == ["it expired at " + f"{NOW - timedelta(minutes=19):%Y-%m-%d %H:%M}Z"]
+
+
+def test_an_approval_that_is_too_old_brings_no_earlier_one_back():
+    old = [vote("alice", decided_on=NOW - timedelta(minutes=minutes)) for minutes in (50, 40)]
+    assert tally(ballot(max_age_seconds=1800), old, NOW).approved_by == ()
