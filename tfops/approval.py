@@ -259,11 +259,13 @@ def _why_not_about_it(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
         return "it is for other changes"
     if vote.owner not in ballot.approvers:
         return f"{vote.owner} may not approve here"
-    if record.decided_on < asked.asked_on - CLOCK_SKEW:
+    return _clock_fault(record.decided_on, asked.asked_on, now)
+
+
+def _clock_fault(decided_on: datetime, asked_on: datetime, now: datetime) -> str | None:
+    if decided_on < asked_on - CLOCK_SKEW:
         return "it is older than the plan"
-    if record.decided_on > now + CLOCK_SKEW:
-        return "it was made in the future: one of the clocks is wrong"
-    return None
+    return "it was made in the future: one of the clocks is wrong" if decided_on > now + CLOCK_SKEW else None
 
 
 def _why_void(ballot: Ballot, vote: Vote, now: datetime) -> str | None:
