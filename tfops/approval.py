@@ -16,6 +16,7 @@ from tfops.errors import VerificationError
 
 APPROVAL_TYPE = "https://tfops.dev/plan-approval/v1"
 PLAN_STATEMENT, PLAN_FILE = "plan-statement", "plan.tfplan"
+_LONGEST_COMMENT = 120
 
 
 class Word(StrEnum):
@@ -157,6 +158,8 @@ class Tally:
     """What else bears on it, in words."""
     lost: int = 0
     """How many decisions a run has seen that are gone, or changed: each may have been a rejection."""
+    comments: Mapping[str, str] = field(default_factory=dict)
+    """Why those who signed a rejection did, on one line each; a rejection on a forge says nothing here."""
 
     @property
     def is_approved(self) -> bool:
@@ -173,7 +176,7 @@ class Tally:
         """Who said what, and who is missing."""
         who = " or ".join(self.may_still) or "nobody: name more people in trust"
         return (
-            *(f"{person} rejected it" for person in self.rejected_by),
+            *(_rejection(person, self.comments.get(person, "")) for person in self.rejected_by),
             *(
                 (
                     f"{self.lost} of the decisions over it that stand in the audit log are gone from the store, or "
@@ -199,7 +202,8 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
     if not ballot.takes_signatures:
         why = "this environment counts reviews on the forge only"
         uncounted += [Uncounted(vote=vote, reason=why) for vote in approving if not vote.record.overrides]
-    rejected = tuple(sorted(vote.owner for vote in latest if vote.record.decision is Word.REJECTED))
+    rejecting = {vote.owner: vote.record.comment for vote in latest if vote.record.decision is Word.REJECTED}
+    rejected = tuple(sorted(rejecting))
     barred = {person for person, _ in ballot.barred}
     return Tally(
         approved_by=approved,
@@ -211,6 +215,7 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
             override: tuple(sorted(vote.owner for vote in approving if override in vote.record.overrides))
             for override in Override
         },
+        comments={person: _one_line(comment) for person, comment in rejecting.items()},
     )
 
 
@@ -236,6 +241,17 @@ def joined(
         may_still=tuple(sorted(ballot.approvers - barred - found - against)),
         notes=(*own.notes, *notes),
     )
+
+
+def _rejection(person: str, comment: str) -> str:
+    return f"{person} rejected it: {comment}" if comment else f"{person} rejected it"
+
+
+def _one_line(comment: str) -> str:
+    """A comment as it goes into a sentence: nothing that is not plainly visible, and not too much of it."""
+    visible = "".join(character if character.isprintable() else " " for character in comment)
+    line = " ".join(visible.split())
+    return line if len(line) <= _LONGEST_COMMENT else f"{line[: _LONGEST_COMMENT - 1]}…"
 
 
 def _latest(votes: Sequence[Vote]) -> list[Vote]:

@@ -83,7 +83,9 @@ def test_all_of_a_commit_can_be_rejected(team: Team) -> None:
     done = decide(team, "carol", "--all-of", commit, "--comment", "not today", word="reject")
     assert done.code == 0
     assert {entry["decision"] for entry in done.json["stacks"]} == {"rejected"}
-    assert all("carol rejected it" in "".join(one["reasons"]) for one in team.sandbox.sync(expect=3).json["stacks"])
+    assert all(
+        "carol rejected it: not today" in "".join(one["reasons"]) for one in team.sandbox.sync(expect=3).json["stacks"]
+    )
 
 
 @pytest.mark.parametrize(

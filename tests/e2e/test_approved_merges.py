@@ -162,7 +162,7 @@ def test_a_rejection_vetoes_until_it_is_withdrawn(team: Team) -> None:
     for person in ("alice", "bob"):
         team.approve(plan_id, person)
     assert team.reject(plan_id, "carol", "the database!").code == 0
-    assert "carol rejected it" in waits(team.sandbox.sync())
+    assert "carol rejected it: the database!" in waits(team.sandbox.sync())
     assert team.approve(plan_id, "carol", "--withdraw").code == 0
     assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
 

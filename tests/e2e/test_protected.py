@@ -71,6 +71,11 @@ def test_who_lets_it_pass_says_so_and_it_is_on_record(team: Team) -> None:
     assert newest["overrides"] == ["protect"]
     (entry,) = [one for one in team.sandbox.json("audit", "list").json["entries"] if one["event"] == "override-gate"]
     assert entry["details"] == {"part": "protect", "plan_id": newest["plan_id"], "approved_by": "bob"}
+    assert entry["reason"] == f"bob let plan {newest['plan_id'][:12]} pass by protect"
+    said_so = [
+        one["reason"] for one in team.sandbox.json("audit", "list").json["entries"] if one["event"] == "decision"
+    ]
+    assert f"bob approved {plan_id[:12]}, past protect" in said_so
 
 
 def test_it_takes_as_many_to_let_it_pass_as_to_approve_it(sandbox: Sandbox) -> None:

@@ -83,6 +83,21 @@ def test_a_rejection_vetoes_whatever_the_others_say():
     assert (found.is_approved, found.rejected_by) == (False, ("carol",))
 
 
+def test_who_reads_that_somebody_rejected_it_reads_why():
+    assert tally(ballot(), [vote("carol", Word.REJECTED, comment="not today")], NOW).words[0] == (
+        "carol rejected it: not today"
+    )
+    assert tally(ballot(), [vote("carol", Word.REJECTED)], NOW).words[0] == "carol rejected it"
+
+
+def test_a_comment_forges_no_line_and_hides_no_text():
+    comment = "no\x1b[2J\nprod: applied\u202e" + "x" * 500
+    words = tally(ballot(), [vote("carol", Word.REJECTED, comment=comment)], NOW).words[0]
+    assert words.startswith("carol rejected it: no [2J prod: applied x")
+    assert words.isprintable()
+    assert len(words) == len("carol rejected it: ") + 120
+
+
 def test_a_rejection_that_was_withdrawn_does_not_veto():
     later = vote("carol", Word.WITHDRAWN, decided_on=NOW - timedelta(minutes=1))
     assert tally(ballot(), [vote("alice"), vote("bob"), vote("carol", Word.REJECTED), later], NOW).is_approved

@@ -98,7 +98,8 @@ def _anchor(log: AuditLog) -> str | None:
 
 
 def _listing(log: AuditLog) -> object:
-    from tfops.report.tables import audit_table, lines
+    from tfops.report.audit_text import audit_table
+    from tfops.report.tables import lines
 
     return lines(audit_table(log.entries), _verdict(log)) if log.entries else _verdict(log)
 

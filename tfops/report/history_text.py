@@ -37,7 +37,7 @@ def _facts(deployment: Deployment, headline: str) -> Iterable[tuple[str, str]]:
     yield "why", _why(record, headline)
     yield "who", f"runner {deployment.runner} on {record.builder.host}, run {record.builder.run_id}"
     if record.approved_by:
-        yield "approved", f"by {' and '.join(record.approved_by)}"
+        yield "approved", f"by {' and '.join(record.approved_by)}{_approved_elsewhere(record)}"
     if record.overrides:
         yield "past", " and ".join(record.overrides)
     if record.plan_id:
@@ -45,6 +45,13 @@ def _facts(deployment: Deployment, headline: str) -> Iterable[tuple[str, str]]:
         yield "plan", f"{record.plan_id[:12]}{asked}"
     if record.reason and record.result is not Result.ADOPTED:
         yield "error", record.reason.splitlines()[0]
+
+
+def _approved_elsewhere(record: ResultPredicate) -> str:
+    """The approved plans, where people did not approve just the plan that was applied."""
+    if not record.approved_plans or record.approved_plans == (record.plan_id,):
+        return ""
+    return f", in plan {' and '.join(plan[:12] for plan in record.approved_plans)}"
 
 
 def _what(record: ResultPredicate) -> str:

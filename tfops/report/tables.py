@@ -7,7 +7,6 @@ from rich.table import Table
 from rich.text import Text
 
 from tfops.attestation import Check
-from tfops.audit import AuditEntry
 from tfops.errors import Problem
 from tfops.report.counts import SIGNS, plural
 from tfops.report.neutral import neutral
@@ -74,22 +73,6 @@ def checks_table(checks: Sequence[Check]) -> Table:
     for check in checks:
         mark = Text("✓", "green") if check.ok else Text("✗", "bold red")
         found.add_row(mark, check.name, Text(neutral(check.detail)))
-    return found
-
-
-def audit_table(entries: Iterable[AuditEntry]) -> Table:
-    """One line per entry of the audit log, oldest first."""
-    found = table("entry", "at", "event", "stack", "why", "by")
-    for entry in entries:
-        record = entry.record
-        found.add_row(
-            str(record.seq),
-            f"{record.at:%Y-%m-%d %H:%M:%S}Z",
-            record.event.value,
-            Text(neutral(record.stack), "bold"),
-            Text(neutral(record.reason)),
-            f"{entry.runner} ({neutral(record.builder.host)})",
-        )
     return found
 
 

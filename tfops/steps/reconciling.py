@@ -198,7 +198,7 @@ def _apply(
     for override, people in approvals.overrides.items():
         who = ", ".join(people)
         details = {"part": override, "plan_id": artifact.id, "approved_by": who}
-        reason = f"{who} let it pass by {override}"
+        reason = f"{who} let plan {artifact.id[:12]} pass by {override}"
         audit_log.record(session, Event.OVERRIDE_GATE, stack.id, reason=reason, details=details)
     applied = apply_plan(
         session,

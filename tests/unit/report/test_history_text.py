@@ -62,5 +62,19 @@ def test_it_says_why(fields: dict[str, Any], words: str):
     assert words in text(**fields)
 
 
+@pytest.mark.parametrize(
+    ("plans", "words"),
+    [
+        ((), "by alice\n"),
+        (("a" * 64,), "by alice\n"),
+        (("b" * 64,), "by alice, in plan bbbbbbbbbbbb\n"),
+        (("b" * 64, "c" * 64), "by alice, in plan bbbbbbbbbbbb and cccccccccccc\n"),
+    ],
+)
+def test_it_names_the_plans_that_were_approved_where_another_one_was_applied(plans: tuple[str, ...], words: str):
+    found = text(plan_id="a" * 64, approved_by=("alice",), approved_plans=plans)
+    assert words in "\n".join(line.rstrip() for line in found.splitlines()), found
+
+
 def test_what_a_commit_says_reaches_no_terminal_as_control_characters():
     assert "\x1b" not in text("\x1b[2Jgone (Mallory)")
