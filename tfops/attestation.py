@@ -237,6 +237,9 @@ def binding_checks(plan: PlanPredicate, expected: Expected, purpose: Purpose) ->
         ("state address", plan.state.address, expected.state.address),
         ("purpose", plan.purpose.value, purpose.value),
     ]
+    if plan.purpose is Purpose.SPECULATIVE and purpose is not Purpose.SPECULATIVE:
+        what = "it is for reviewing a change, and is never applied itself: approve it, merge the change, and sync"
+        return [Check(name="purpose", ok=False, detail=what)]
     foreign = [check for check in (_equal(*pair) for pair in identity) if not check.ok]
     if foreign:
         return foreign  # what else differs about another stack's plan says nothing

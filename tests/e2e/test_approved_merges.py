@@ -68,6 +68,26 @@ def test_a_change_that_brings_a_new_stack_is_approved_before_it_is_merged(deploy
     assert merged.json["rules"]["changes"] == ['environment "new" is new and asks for 1 approval']
 
 
+def test_a_change_is_read_and_approved_on_its_own_branch_too(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    plan_id = deployed.review("pr")
+    deployed.sandbox.git("checkout", "-q", "pr")
+    assert "gate: it is not applied now" in deployed.sandbox.tfops("inspect", plan_id).out
+    for person in ("alice", "bob"):
+        assert deployed.approve(plan_id, person).code == 0
+    deployed.sandbox.git("checkout", "-q", "main")
+    deployed.merge("pr")
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_a_plan_for_review_is_never_applied_itself_and_says_what_to_do(deployed: Team) -> None:
+    deployed.change("pr", {"prod/main.tf": TWO})
+    plan_id = deployed.approved("pr", "alice", "bob")
+    given = deployed.sandbox.sync("prod", "--plan", plan_id)
+    assert (given.code, given.errors) == (5, ["verify.purpose"])
+    assert "approve it, merge the change, and sync" in given.messages
+
+
 def test_one_approval_is_not_enough_and_it_names_who_is_missing(deployed: Team) -> None:
     deployed.change("pr", {"prod/main.tf": TWO})
     deployed.approved("pr", "alice")

@@ -7,6 +7,7 @@ import click
 
 from tfops.approval import Override
 from tfops.cli.options import Setting, branch_option, output_options
+from tfops.cli.reading import session_for
 from tfops.cli.saying import all_of_option, comment_option, key_option, saying_of, show_all, show_said, valid_option
 from tfops.errors import Exit, UsageError
 
@@ -47,7 +48,6 @@ def command(
     PLAN is a plan id, or the directory of an artifact. The signature is made by ssh-keygen with your SSH key.
     """
     from tfops.approval import Word
-    from tfops.steps.opening import open_session
     from tfops.workflows.approve import say, say_of_all, take_over
 
     if sum(given is not None for given in (plan, file, all_of)) != 1:
@@ -58,7 +58,7 @@ def command(
     if overrides and (withdraw or file is not None):
         hint = "say it with the approval: tfops approve PLAN --override protect"
         raise UsageError("--override belongs to an approval", code="usage.approve", hint=hint)
-    session = open_session(setting.caller(), branch=branch, fetch=False)
+    session = session_for(setting, branch)
     if file is not None:
         return show_said(setting, "approve", take_over(session, file))
     word = Word.WITHDRAWN if withdraw else Word.APPROVED
