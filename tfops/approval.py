@@ -172,9 +172,16 @@ class Tally:
         return bool(self.rejected_by or self.lost)
 
     @property
+    def still(self) -> str:
+        """How many more are needed, and who they could be."""
+        several = self.missing > 1 and self.missing == len(self.may_still)
+        who = (" and " if several else " or ").join(self.may_still) or "nobody"
+        short = self.missing > len(self.may_still)
+        return f"{self.missing} more needed, from {who}{': name more people in trust' if short else ''}"
+
+    @property
     def words(self) -> tuple[str, ...]:
         """Who said what, and who is missing."""
-        who = " or ".join(self.may_still) or "nobody: name more people in trust"
         return (
             *(_rejection(person, self.comments.get(person, "")) for person in self.rejected_by),
             *(
@@ -186,7 +193,7 @@ class Tally:
                 else ()
             ),
             *(f"approved by {person}" for person in self.approved_by),
-            *((f"{self.missing} more needed, from {who}",) if self.missing else ()),
+            *((self.still,) if self.missing else ()),
             *(f"an approval by {one.vote.owner} does not count: {one.reason}" for one in self.uncounted),
             *self.notes,
         )

@@ -240,3 +240,17 @@ def test_an_approval_that_ended_brings_no_earlier_and_wider_one_back():
 def test_an_approval_that_is_too_old_brings_no_earlier_one_back():
     old = [vote("alice", decided_on=NOW - timedelta(minutes=minutes)) for minutes in (50, 40)]
     assert tally(ballot(max_age_seconds=1800), old, NOW).approved_by == ()
+
+
+@pytest.mark.parametrize(
+    ("missing", "may_still", "words"),
+    [
+        (1, ("bob", "carol"), "1 more needed, from bob or carol"),
+        (2, ("bob", "carol"), "2 more needed, from bob and carol"),
+        (2, ("bob", "carol", "dan"), "2 more needed, from bob or carol or dan"),
+        (2, ("bob",), "2 more needed, from bob: name more people in trust"),
+        (1, (), "1 more needed, from nobody: name more people in trust"),
+    ],
+)
+def test_who_is_missing_is_said_as_one_would(missing: int, may_still: tuple[str, ...], words: str):
+    assert replace(tally(ballot(), [], NOW), missing=missing, may_still=may_still).still == words
