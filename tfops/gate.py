@@ -54,6 +54,19 @@ class Decision:
     allowed: bool
     reasons: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
+    held_by: tuple[Override, ...] = ()
+    """The parts of the gate that hold it up and that people could let it pass by."""
+
+
+WAY_PAST = "to let it pass all the same: "
+
+
+def named(reasons: Iterable[str], plan: str) -> tuple[str, ...]:
+    """The reasons of a decision, with the plan's name in the commands that they propose."""
+    return tuple(
+        reason.replace("tfops approve PLAN ", f"tfops approve {plan} ") if reason.startswith(WAY_PAST) else reason
+        for reason in reasons
+    )
 
 
 Findings = Mapping[Override, Sequence[Violation]]
@@ -76,14 +89,15 @@ def decide(
     that pass in so many words.
     """
     reasons = [*_approval_reasons(environment, gate, consent)]
-    overrides = []
+    overrides, held_by = [], []
     for override, found in _violations(gate, plan, now, findings).items():
         left = [one.words for one in found if not _is_overridden(override, one, consent)]
         if left:
-            reasons += [*left, f"to let it pass all the same: tfops approve PLAN --override {override.value}"]
+            reasons += [*left, f"{WAY_PAST}tfops approve PLAN --override {override.value}"]
+            held_by.append(override)
         elif found:
             overrides.append(override)
-    return Decision(allowed=not reasons, reasons=tuple(reasons), overrides=tuple(overrides))
+    return Decision(allowed=not reasons, reasons=tuple(reasons), overrides=tuple(overrides), held_by=tuple(held_by))
 
 
 def stops(gate: Gate, plan: Plan, now: datetime, findings: Findings = MappingProxyType({})) -> bool:

@@ -63,6 +63,9 @@ def test_every_plan_for_review_of_a_change_is_approved_at_once(team: Team) -> No
     head = team.change("change", {"prod/main.tf": changed, "other/main.tf": changed})
     planned = team.sandbox.json("plan", "--speculative", "--base", "main", "--head", head)
     assert planned.code == 2
+    shown = team.sandbox.tfops("plan", "--speculative", "--base", "main", "--head", head).out
+    assert f"or tfops approve --all-of {head[:12]}" in shown
+    planned = team.sandbox.json("plan", "--speculative", "--base", "main", "--head", head)
     done = decide(team, "bob", "--all-of", "change")
     assert {one["stack"]: one["plan_id"] for one in done.json["stacks"]} == {
         one["stack"]: one["plan_id"] for one in planned.json["stacks"]

@@ -107,7 +107,10 @@ def test_one_saw_the_review_and_another_what_waits_after_the_merge(deployed: Tea
     assert "approved by alice" in reasons
     assert "1 more needed, from bob or carol" in reasons
     assert "no approved plan" not in reasons
-    assert deployed.approve(waiting["prod"]["plan_id"], "bob").code == 0
+    plan_id = waiting["prod"]["plan_id"]
+    assert f"next: tfops approve {plan_id[:12]}\n" in deployed.sandbox.tfops("inspect", plan_id).out
+    said = deployed.sandbox.tfops("approve", plan_id, "--key", deployed.key("bob"))
+    assert "approved by bob; that is enough; next: tfops sync" in said.out, "what alice saw before counts"
     done = deployed.sandbox.sync(expect=0)
     assert done.outcomes == {"prod": "applied"}
     assert deployed.sandbox.json("history", "prod")["prod"]["deployments"][-1]["approved_by"] == ["alice", "bob"]
@@ -229,6 +232,7 @@ def test_a_stranger_cannot_approve(team: Team) -> None:
     team.begin()
     plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]
     done = team.approve(plan_id, "mallory")
+    assert f" of {team.key('mallory')} belongs to nobody" in done.messages
     assert (done.code, done.errors) == (3, ["approval.not_trusted"])
 
 

@@ -61,11 +61,15 @@ def test_what_is_not_protected_from_passes(team: Team) -> None:
 def test_who_lets_it_pass_says_so_and_it_is_on_record(team: Team) -> None:
     team.sandbox.commit({"prod/main.tf": RESOURCE})
     plan_id, _ = waits(team.sandbox.sync())
-    assert team.approve(plan_id, "alice").code == 0
+    plain = team.sandbox.tfops("approve", plan_id, "--key", team.key("alice"))
+    assert "that is enough" not in plain.out
+    assert "approvals are complete; still held up: it would destroy 1 object" in plain.out
+    assert f"next: tfops approve {plan_id[:12]} --override protect" in plain.out
+    assert f"tfops approve {plan_id[:12]} --override protect" in team.sandbox.tfops("inspect", plan_id).out
     waits(team.sandbox.sync())
     said = team.sandbox.tfops("approve", plan_id, "--key", team.key("bob"), "--override", "protect")
     assert said.code == 0, said
-    assert "approved by bob, past protect" in said.out
+    assert "approved by bob, past protect; that is enough; next: tfops sync" in said.out
     assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
     newest = team.sandbox.json("history", "prod")["prod"]["deployments"][0]
     assert newest["overrides"] == ["protect"]

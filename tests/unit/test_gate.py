@@ -11,7 +11,7 @@ from tfops.changes import Change, Plan, ResourceChange
 from tfops.config_gate import Approval, Gate, Protect
 from tfops.coverage import Gap
 from tfops.freezes import Freeze, Span
-from tfops.gate import Consent, Decision, decide, stops
+from tfops.gate import Consent, Decision, decide, named, stops
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 FROZEN = Freeze(name="black friday", once=Span(begins=NOW - timedelta(hours=1), ends=NOW + timedelta(hours=2)))
@@ -125,3 +125,16 @@ def test_one_more_obstacle_never_opens_a_gate(one, other, plan):
     both = Gate(approval=one.approval, protects=one.protects + other.protects, freezes=one.freezes + other.freezes)
     assert set(decided(one, plan).reasons) <= set(decided(both, plan).reasons)
     assert decided(one, plan).allowed or not decided(both, plan).allowed
+
+
+def test_what_holds_it_up_is_named_and_the_way_past_it_can_name_the_plan():
+    decision = decided(gate(0, protects=(Protect(max_destroy=0),), freezes=(FROZEN,)), DELETES)
+    assert decision.held_by == (Override.PROTECT, Override.FREEZE)
+    reasons = "\n".join(named(decision.reasons, "47d7"))
+    assert "tfops approve 47d7 --override protect" in reasons
+    assert "PLAN" not in reasons
+
+
+def test_words_of_others_are_not_taken_for_a_command():
+    words = 'policy "a" says: run tfops approve PLAN now'
+    assert named([words], "47d7") == (words,)

@@ -8,6 +8,7 @@ from tfops.cli.options import Setting, output_options
 from tfops.cli.output import Result, plain
 from tfops.cli.reading import session_for
 from tfops.errors import Exit, TfopsError
+from tfops.gate import named
 from tfops.report.neutral import neutral
 from tfops.report.plan_markdown import render_markdown
 from tfops.report.plan_text import render_text
@@ -72,7 +73,15 @@ def _gate(found: Inspection) -> list[str]:
         return []
     if not found.outlook.reasons:
         return ["", "gate: nothing stands in the way"]
-    return ["", "gate: it is not applied now", *(f"  - {neutral(reason)}" for reason in found.outlook.reasons)]
+    plan = (found.plan_id or "")[:12]
+    reasons = [f"  - {neutral(reason)}" for reason in named(found.outlook.reasons, plan)]
+    return ["", "gate: it is not applied now", *reasons, *([f"next: tfops approve {plan}"] if _lacks(found) else [])]
+
+
+def _lacks(found: Inspection) -> bool:
+    """Whether another approval would bring it nearer."""
+    consent = found.outlook.consent if found.outlook and not found.outlook.faults else None
+    return consent is not None and bool(consent.tally.missing) and not (consent.is_enough or consent.tally.is_stopped)
 
 
 def _title(found: Inspection) -> str:

@@ -58,6 +58,7 @@ def command(
     if speculative:
         tip = head or (hint.head if hint else None) or "HEAD"
         before, merged = open_review(caller, base=base or "", head=tip)
+        commit = merged.revision.commit
         number_on_forge = change or (hint.change if hint else None)
         if trust_code:
             setting.screen.error_line(f"--trust-code: what the code of {tip} runs while it is planned is not refused")
@@ -74,6 +75,7 @@ def command(
     else:
         session = open_session(caller, branch=branch, revision=revision)
         plans = plan(session, stacks, out=out, jobs=number, tick=tick)
+        commit = None
     setting.screen.show(
         Result(
             command="plan",
@@ -81,7 +83,7 @@ def command(
             stacks=tuple(_entry(stack) for stack in plans.stacks),
             problems=tuple(problem for stack in plans.stacks for problem in stack.problems),
             extra={"revision": plans.revision},
-            text=lambda: _text(plans, is_review=speculative),
+            text=lambda: _text(plans, reviewed=commit),
         )
     )
     return plans.exit_code
@@ -119,7 +121,7 @@ def _entry(stack: StackPlan) -> dict[str, Any]:
     return entry
 
 
-def _text(plans: Plans, *, is_review: bool) -> object:
+def _text(plans: Plans, *, reviewed: str | None) -> object:
     from rich.text import Text
 
     from tfops.report.tables import lines, stack_table
@@ -135,12 +137,18 @@ def _text(plans: Plans, *, is_review: bool) -> object:
         for stack in plans.stacks
     )
     dangers = [Text(f"! {stack.stack}: {danger.sentence}", "red") for stack in plans.stacks for danger in stack.dangers]
-    first = next((stack for stack in plans.stacks if stack.plan_id), None)
     after = [Text("")] if dangers else []
-    hint = [Text(_next(first.stack, first.plan_id[:12], is_review=is_review))] if first and first.plan_id else []
-    return lines(table, Text(""), *dangers, *after, Text(plans.revision), *hint)
+    return lines(table, Text(""), *dangers, *after, Text(plans.revision), *map(Text, _next(plans, reviewed)))
 
 
-def _next(stack: str, plan: str, *, is_review: bool) -> str:
-    then = f"tfops approve {plan}" if is_review else f"tfops sync {stack} --plan {plan}"
-    return f"next: tfops inspect {plan}, or {then}"
+def _next(plans: Plans, reviewed: str | None) -> list[str]:
+    """What to do with the plans; `reviewed` is the commit that they were made of for review."""
+    made = [(stack.stack, stack.plan_id[:12]) for stack in plans.stacks if stack.plan_id]
+    if not made:
+        return []
+    stack, plan = made[0]
+    if reviewed is None:
+        then = f"tfops sync {stack} --plan {plan}"
+    else:
+        then = f"tfops approve --all-of {reviewed[:12]}" if made[1:] else f"tfops approve {plan}"
+    return [f"next: tfops inspect {plan}, or {then}"]

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfops.attestation import Purpose
 from tfops.checks import span_seconds
 from tfops.cli.options import Setting
 from tfops.cli.output import Result
 from tfops.errors import Exit, Problem, UsageError
+from tfops.gate import WAY_PAST
+from tfops.report.neutral import neutral
 
 if TYPE_CHECKING:
-    from tfops.approval import Word
+    from tfops.approval import Tally, Word
     from tfops.steps.opening import Session
+    from tfops.steps.outlook import Outlook
     from tfops.workflows.approve import Said, SaidAll, Saying
 
 DEFAULT_KEYS = ("id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa")
@@ -87,6 +91,7 @@ def _entry(said: "Said") -> dict[str, object]:
         "approved_by": list(tally.approved_by) if tally else None,
         "rejected_by": list(tally.rejected_by) if tally else None,
         "missing": tally.missing if tally else None,
+        "reasons": list(said.outlook.reasons) if said.outlook else None,
     }
 
 
@@ -98,6 +103,48 @@ def _sentence(said: "Said") -> str:
         return f"{first}, in {said.file}; next, where the store can be written: tfops approve --file {said.file}"
     if tally.rejected_by:
         return f"{first}; rejected by {', '.join(tally.rejected_by)}: it is not applied"
-    if tally.missing:
-        return f"{first}; {tally.missing} more needed, from {' or '.join(tally.may_still) or 'nobody'}"
-    return f"{first}; that is enough. Once it is merged: tfops sync"
+    return f"{first}; {_missing(said, tally) or _held_up(said) or f'that is enough{_then(said)}'}"
+
+
+def _missing(said: "Said", tally: "Tally") -> str:
+    """How many more are needed, as far as anybody knows; empty where approvals cover all of it."""
+    consent = said.outlook.consent if said.outlook else None
+    counted = consent.tally if consent else tally
+    if not counted.missing or (consent and consent.is_enough):
+        return ""
+    counts_others = said.purpose is None or (consent and said.purpose is Purpose.SYNC)
+    where = "" if counts_others else " on this plan"
+    return f"{counted.missing} more needed{where}, from {' or '.join(counted.may_still) or 'nobody'}"
+
+
+def _held_up(said: "Said") -> str:
+    """What stands in the way beside missing approvals, and how to go on; empty where nothing is known to."""
+    found = said.outlook
+    reasons = [reason for reason in found.reasons if not reason.startswith(WAY_PAST)] if found else []
+    if found is None or not reasons:
+        return ""
+    complete = "approvals are complete; " if found.consent is None or found.consent.is_enough else ""
+    more = f" (and {len(reasons) - 1} more)" if reasons[1:] else ""
+    return f"{complete}still held up: {neutral(reasons[0])}{more}{_way_on(said, found)}"
+
+
+def _way_on(said: "Said", found: "Outlook") -> str:
+    if found.faults:
+        return _then(said) if said.purpose is Purpose.SYNC else ""
+    if not found.decision.held_by:
+        return ""
+    # Only the last word of a person counts: what they let pass already is said again.
+    overrides = dict.fromkeys((*said.vote.record.overrides, *found.decision.held_by))
+    return f"; next: tfops approve {said.id[:12]} {' '.join(f'--override {one.value}' for one in overrides)}"
+
+
+def _then(said: "Said") -> str:
+    match said.purpose:
+        case Purpose.SPECULATIVE:
+            return ". Once it is merged: tfops sync"
+        case Purpose.PRUNE:
+            return "; next: tfops sync --prune"
+        case Purpose.REMEDIATION:
+            return f"; next: tfops drift {said.vote.record.stack} --remediate"
+        case _:
+            return "; next: tfops sync"

@@ -10,6 +10,7 @@ from tfops.cli.options import Setting, branch_option, jobs_option, output_option
 from tfops.cli.output import Result
 from tfops.cli.trust import rules_entry, rules_lines
 from tfops.errors import Exit, UsageError
+from tfops.gate import named
 from tfops.report.counts import plural
 from tfops.steps.orphans import Orphan
 from tfops.steps.outcome import Options, Outcome, StackSync
@@ -136,7 +137,7 @@ def _text(synced: Synced, *, dry_run: bool) -> object:
 def _why(stack: StackSync) -> tuple[str, ...]:
     if stack.problems:
         return (f"{stack.problems[0].code}, see below",)
-    shown = stack.reasons[:3]
+    shown = named(stack.reasons[:3], stack.plan_id[:12]) if stack.plan_id else stack.reasons[:3]
     more = len(stack.reasons) - len(shown)
     return (*shown, f"and {more} more") if more > 0 else shown
 

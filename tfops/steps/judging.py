@@ -6,7 +6,7 @@ from typing import Any
 
 from tfops.approval import Override
 from tfops.changes import Plan
-from tfops.gate import Decision, decide, stops
+from tfops.gate import Consent, Decision, decide, stops
 from tfops.steps.applying import NOBODY, Approvals
 from tfops.steps.consenting import approvals_of, consent
 from tfops.steps.opening import now
@@ -19,10 +19,11 @@ from tfops.steps.trusting import gate_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The decision about a plan, and whose approvals it rests on."""
+    """The decision about a plan, and whose approvals it rests on; what people said, where that mattered."""
 
     decision: Decision
     approvals: Approvals = NOBODY
+    consent: Consent | None = None
 
 
 def judge(
@@ -48,4 +49,4 @@ def judge(
     decision = decide(
         environment=environment, gate=gate, plan=plan, now=moment, consent=found.consent, findings=findings
     )
-    return Judged(decision=decision, approvals=approvals_of(found, decision.overrides))
+    return Judged(decision=decision, approvals=approvals_of(found, decision.overrides), consent=found.consent)

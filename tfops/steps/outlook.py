@@ -30,8 +30,13 @@ class Outlook:
     """The gate's decision about a plan, what people said of it, and what else keeps it from being applied now."""
 
     decision: Decision
-    tally: Tally | None = None
+    consent: Consent | None = None
     faults: tuple[str, ...] = ()
+
+    @property
+    def tally(self) -> Tally | None:
+        """How many are for it and who is against; None where it does not matter, or where nobody knows."""
+        return self.consent.tally if self.consent else None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -59,15 +64,16 @@ def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, c
     reviewed, fault = _open_reviews(session, gate, artifact, change)
     tally = decided(session, surveyed, artifact, gate, on_forge=reviewed).tally
     redacted, found = parse_plan(artifact.files["plan.json"])
+    consent = _as_if_merged(tally, gate, artifact)
     decision = decide(
         environment=surveyed.stack.environment,
         gate=gate,
         plan=found,
         now=now(),
         findings=findings(session, surveyed, gate, redacted),
-        consent=_as_if_merged(tally, gate, artifact),
+        consent=consent,
     )
-    return Outlook(decision=decision, tally=tally, faults=(fault,) if fault else ())
+    return Outlook(decision=decision, consent=consent, faults=(fault,) if fault else ())
 
 
 def _open_reviews(
@@ -117,7 +123,7 @@ def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Survey
     )
     redacted, found = parse_plan(artifact.files["plan.json"])
     judged = judge(stack, found, redacted, change_refs(plan.change_set), lambda: artifact)
-    return Outlook(decision=judged.decision, faults=_not_bound(stack, artifact))
+    return Outlook(decision=judged.decision, consent=judged.consent, faults=_not_bound(stack, artifact))
 
 
 def _not_bound(stack: StackRun, artifact: PlanArtifact) -> tuple[str, ...]:

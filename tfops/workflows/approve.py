@@ -34,6 +34,7 @@ from tfops.steps.artifact import files_of
 from tfops.steps.ballots import ballot, decided, open_vote, people_keys
 from tfops.steps.feedback import tell_decided
 from tfops.steps.opening import Session, now
+from tfops.steps.outlook import Outlook, outlook
 from tfops.steps.plans_of import open_plans
 from tfops.steps.pruning import orphaned
 from tfops.steps.store import MIN_ID_CHARACTERS, PlanArtifact, open_artifact, sha256
@@ -63,13 +64,17 @@ class Said:
     vote: Vote
     tally: Tally | None
     file: Path | None
+    purpose: Purpose | None = None
+    """What the plan was made for; None for a change of the rules."""
+    outlook: Outlook | None = None
+    """How the plan stands at the gate now; None where nobody can tell."""
 
 
 def say(session: Session, name: str, saying: Saying, *, out: Path | None) -> Said:
     """Sign a decision over the named plan. It goes into the store, or into the file `out` to be handed over."""
     asked = _asked(session, name)
     signer = SshSigner(saying.key, env=git_env(session.caller.environ))
-    owner = _owner(session, signer)
+    owner = _owner(session, signer, saying.key)
     _refuse_own_work(asked, owner, saying.word)
     envelope = dsse.sign(encode(_statement(asked, owner, saying)), signer)
     vote = open_vote(envelope, people_keys(session), what="the approval")
@@ -128,6 +133,8 @@ class _Asked:
     stands: Callable[[], Tally | None]
     tell: Callable[[], None] = lambda: None
     """Tell the forge, where it wants to hear."""
+    purpose: Purpose | None = None
+    foresee: Callable[[], Outlook | None] = lambda: None
 
 
 def _asked(session: Session, name: str) -> _Asked:
@@ -145,7 +152,22 @@ def _asked(session: Session, name: str) -> _Asked:
         put=lambda vote, envelope: session.store.put_approval(surveyed.id, artifact.id, vote.id, envelope),
         stands=lambda: decided(session, surveyed, artifact, gate).tally,
         tell=lambda: tell_decided(session, artifact),
+        purpose=artifact.statement.predicate.purpose,
+        foresee=lambda: _outlook(session, artifact),
     )
+
+
+def _outlook(session: Session, artifact: PlanArtifact) -> Outlook | None:
+    """Nothing where nobody can tell: the decision is kept all the same.
+
+    What is gone from the branch, and what undoes drift, is judged by what was deployed: only its own run knows that.
+    """
+    if artifact.statement.predicate.purpose not in (Purpose.SYNC, Purpose.SPECULATIVE):
+        return None
+    try:
+        return outlook(session, survey(session), artifact)
+    except TfopsError:
+        return None
 
 
 def _proposal(session: Session, name: str) -> Proposal | None:
@@ -171,7 +193,15 @@ def _about_rules(session: Session, found: Proposal) -> _Asked:
 def _keep(asked: _Asked, vote: Vote, envelope: bytes) -> Said:
     asked.put(vote, envelope)
     asked.tell()
-    return Said(id=asked.id, subject=asked.subject, vote=vote, tally=asked.stands(), file=None)
+    return Said(
+        id=asked.id,
+        subject=asked.subject,
+        vote=vote,
+        tally=asked.stands(),
+        file=None,
+        purpose=asked.purpose,
+        outlook=asked.foresee(),
+    )
 
 
 def _artifact(session: Session, name: str) -> PlanArtifact:
@@ -206,13 +236,13 @@ def _stack_of(session: Session, statement: PlanStatement) -> Surveyed:
     return found
 
 
-def _owner(session: Session, signer: SshSigner) -> str:
+def _owner(session: Session, signer: SshSigner, file: Path) -> str:
     fingerprint = signer.public_key.keyid
     found = people_keys(session).get(fingerprint)
     _refuse_expired(session, fingerprint)
     if found is None:
         raise RefusedError(
-            f"the key {fingerprint} belongs to nobody whom tfops.hcl trusts to approve",
+            f"the key {fingerprint} of {file} belongs to nobody whom tfops.hcl trusts to approve",
             code="approval.not_trusted",
             hint='have it added to the trust block: approver "you" { ssh_key = "…" }, or name another key with --key',
         )
