@@ -96,7 +96,7 @@ def test_all_faults_of_a_configuration_at_once_each_with_its_line_and_what_was_m
     assert any("roots" in error["message"] for error in result.json["errors"])
 
 
-@pytest.mark.parametrize("key", ["prune = true", 'ttl = "72h"'])
+@pytest.mark.parametrize("key", ['keep = "30d"', 'ttl = "72h"'])
 def test_a_gate_that_this_version_does_not_keep_is_refused(sandbox: Sandbox, key: str) -> None:
     block = environment("prod").rstrip("}\n") + "}\n  " + key + "\n}\n"
     sandbox.stacks(block, {"prod/main.tf": RESOURCE})

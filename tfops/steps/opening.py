@@ -3,7 +3,7 @@
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -144,13 +144,13 @@ class Session:
     @cached_property
     def signer(self) -> "Signer":
         """Our signing key; refused when no runner has it whose signature counts on everything."""
-        self._named(self.keys)
+        self._named(lambda: self.keys)
         return self._own_key
 
     @property
     def review_signer(self) -> "Signer":
         """Our signing key, for plans for review: also that of a runner which signs nothing else."""
-        self._named({**self.keys, **self.review_keys})
+        self._named(lambda: {**self.keys, **self.review_keys})
         return self._own_key
 
     @property
@@ -163,10 +163,10 @@ class Session:
             self._key_uri, home=self.caller.home, passphrase=self.caller.key_passphrase, environ=self.caller.environ
         )
 
-    def _named(self, keys: Mapping[str, "SSlibKey"]) -> str:
-        """The name that `keys` have for our own."""
+    def _named(self, keys: Callable[[], Mapping[str, "SSlibKey"]]) -> str:
+        """The name that `keys` have for our own: a key that is missing is told whatever else is."""
         keyid = self._own_key.public_key.keyid
-        found = next((name for name, key in keys.items() if key.keyid == keyid), None)
+        found = next((name for name, key in keys().items() if key.keyid == keyid), None)
         if found is None:
             raise self._stranger(self._key_uri, keyid)
         return found
@@ -194,7 +194,7 @@ class Session:
     @cached_property
     def runner(self) -> str:
         """The name tfops.hcl gives to our key."""
-        return self._named(self.keys)
+        return self._named(lambda: self.keys)
 
     @cached_property
     def program(self) -> Program:
@@ -228,7 +228,7 @@ class Session:
     @property
     def review_builder(self) -> Builder:
         """What plans for review say about this run."""
-        return self._builder(self._named({**self.keys, **self.review_keys}))
+        return self._builder(self._named(lambda: {**self.keys, **self.review_keys}))
 
     def _builder(self, runner: str) -> Builder:
         return Builder(runner=runner, host=socket.gethostname(), run_id=self.run_id)
