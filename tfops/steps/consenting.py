@@ -159,7 +159,9 @@ def _is_for(stack: StackRun, plan: PlanPredicate) -> bool:
     same_state = plan.state.address == str(stack.surveyed.address) and plan.state.lineage in (lineage, None)
     # Who approved a change of the code did not say that all of the stack may be destroyed.
     purposes = {stack.purpose} if stack.purpose is Purpose.PRUNE else {stack.purpose, Purpose.SPECULATIVE}
-    return mine == theirs and same_state and plan.purpose in purposes
+    # Merged into another branch the same commit makes something else.
+    same_branch = plan.source.branch == stack.session.revision.branch
+    return mine == theirs and same_state and same_branch and plan.purpose in purposes
 
 
 def _content(stack: StackRun, artifact: PlanArtifact, wanted: Content) -> Content:
