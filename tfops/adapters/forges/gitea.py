@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from tfops.adapters.forges.issues import Comment, put_comment, put_status
+from tfops.adapters.forges.issues import Base, Comment, Head, put_comment, put_status
 from tfops.adapters.forges.texts import owner_and_name
 from tfops.adapters.forges.transport import Transport, next_link
 from tfops.forge import Account, Change, Opinion, Review, Status
@@ -26,26 +26,6 @@ class User(msgspec.Struct):
 
     id: int
     login: str
-
-
-class Repo(msgspec.Struct):
-    """A repository."""
-
-    full_name: str
-
-
-class Base(msgspec.Struct):
-    """Where a pull request goes."""
-
-    ref: str
-    repo: Repo
-
-
-class Head(msgspec.Struct):
-    """Where a pull request comes from."""
-
-    ref: str
-    sha: str
 
 
 class Pull(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""What GitHub and Gitea have in common: comments lie on issues, and statuses on commits."""
+"""What GitHub and Gitea have in common: the ends of a pull request, comments on issues, statuses on commits."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,6 +7,26 @@ import msgspec
 from tfops.adapters.forges.texts import mark, shortened
 from tfops.adapters.forges.transport import Transport
 from tfops.forge import Change, Status
+
+
+class Repo(msgspec.Struct):
+    """A repository."""
+
+    full_name: str
+
+
+class Base(msgspec.Struct):
+    """Where a pull request goes."""
+
+    ref: str
+    repo: Repo
+
+
+class Head(msgspec.Struct):
+    """Where a pull request comes from."""
+
+    ref: str
+    sha: str
 
 
 class Author(msgspec.Struct):
