@@ -1,22 +1,29 @@
 """Does what people approved cover what would be applied? Item by item, changes and inputs (ADR 0013)."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+from tfops.tree import Entry
 
 _COMMITTED = ("files", "settings")
 """What a commit brings. What upstream stacks and passed variables bring shows in the changes of the plan."""
 
 
+GONE = "gone"
+Input = tuple[str, str, str]
+"""Which input, what was there before, and what is there now; `GONE` where there is nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a plan would do and what it was made from, as two sets of items: where, and the digest of what is there.
+    """What a plan would do, as items of address and digest, and what it was made from, as steps of its inputs.
 
     Of the inputs only those count that differ from the ones before.
     """
 
     changes: frozenset[tuple[str, str]]
-    inputs: frozenset[tuple[str, str]]
+    inputs: frozenset[Input]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +62,15 @@ def content(changes: Iterable[tuple[str, str]], *, before: bytes | None, now: by
     """
     old = _items(before) if before is not None else {}
     new = _items(now)
-    different = {name: new.get(name, "gone") for name in {**old, **new} if old.get(name) != new.get(name)}
-    return Content(changes=frozenset(changes), inputs=frozenset(different.items()))
+    steps = {(name, old.get(name, GONE), new.get(name, GONE)) for name in {**old, **new}}
+    return Content(changes=frozenset(changes), inputs=frozenset(step for step in steps if step[1] != step[2]))
 
 
 def gap(wanted: Content, approved: Iterable[Approved], count: int) -> Gap:
     """What of `wanted` fewer than `count` people approved, in whichever plans."""
     known = list(approved)
     changes = [item for item in wanted.changes if len(_behind(item, known)) < count]
-    inputs = [item for item in wanted.inputs if len(_behind(item, known)) < count]
+    inputs = [item for item in wanted.inputs if count and not _is_covered(item, known, count)]
     return Gap(changes=_names(changes), inputs=_names(inputs))
 
 
@@ -71,27 +78,81 @@ def backers(wanted: Content, approved: Iterable[Approved]) -> frozenset[str]:
     """The people who approved all of `wanted`, in whichever plans."""
     known = list(approved)
     found = frozenset(person for one in known for person in one.people)
-    return found.intersection(*(_behind(item, known) for item in (*wanted.changes, *wanted.inputs)))
+    return found.intersection(
+        *(_behind(item, known) for item in wanted.changes), *(_behind_all_of(item, known) for item in wanted.inputs)
+    )
 
 
-def people_behind(wanted: Content, approved: Iterable[Approved]) -> dict[str, frozenset[str]]:
-    """For each input that differs, the people who approved it as it is."""
+def is_seen(name: str, wanted: Content, approved: Iterable[Approved], people: frozenset[str]) -> bool:
+    """Whether for each step to what that input is now one of these people approved it."""
     known = list(approved)
-    return {name: _behind((name, digest), known) for name, digest in wanted.inputs}
+    items = [item for item in wanted.inputs if item[0] == name]
+    return all(_is_reached(item, known, lambda behind: bool(behind & people)) for item in items)
 
 
-def touches(content: Content, wanted: Content) -> bool:
-    """Whether a plan says anything about what is wanted."""
-    return bool(content.changes & wanted.changes or content.inputs & wanted.inputs)
+def leading(wanted: Content, approved: Iterable[Approved]) -> frozenset[Input]:
+    """All approved steps on a way to what the inputs are now: those of an approved change may be several."""
+    steps = {step for one in approved for step in one.content.inputs}
+    found: set[Input] = set()
+    for name, before, now in wanted.inputs:
+        due, known = [now], {before, now}
+        while due:
+            content_ = due.pop()
+            last = {step for step in steps if (step[0], step[2]) == (name, content_)}
+            found |= last
+            due += (older := {step[1] for step in last} - known)
+            known |= older
+    return frozenset(found)
+
+
+def touches(content: Content, wanted: Content, steps: frozenset[Input]) -> bool:
+    """Whether a plan says anything about what is wanted, or makes one of the `steps` that lead there."""
+    return bool(content.changes & wanted.changes or content.inputs & steps)
 
 
 def _behind(item: tuple[str, str], approved: Iterable[Approved]) -> frozenset[str]:
-    plans = (one for one in approved if item in one.content.changes or item in one.content.inputs)
-    return frozenset(person for one in plans for person in one.people)
+    return frozenset(person for one in approved if item in one.content.changes for person in one.people)
 
 
-def _names(items: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    return tuple(sorted({name for name, _ in items}))
+def _behind_all_of(item: Input, known: list[Approved]) -> frozenset[str]:
+    """The people who approved each step to what an input is now."""
+    people = frozenset(person for one in known for person in one.people)
+    return frozenset(one for one in people if _is_reached(item, known, frozenset({one}).issubset))
+
+
+def _is_covered(item: Input, known: list[Approved], count: int) -> bool:
+    """Whether enough people approved each step to what an input is now; who approved all of them counts for each."""
+    throughout = _behind_all_of(item, known)
+    return len(throughout) >= count or _is_reached(item, known, lambda behind: len(behind | throughout) >= count)
+
+
+def _is_reached(item: Input, known: list[Approved], is_enough: Callable[[frozenset[str]], bool]) -> bool:
+    """Whether approved steps lead from what an input was to what it is.
+
+    An approval of the last step alone says nothing of what the file was before it: nobody looked at that.
+    """
+    name, before, now = item
+    behind: dict[tuple[str, str], frozenset[str]] = {}
+    for one in known:
+        for step in one.content.inputs:
+            if step[0] == name:
+                behind[step[1:]] = behind.get(step[1:], frozenset()) | one.people
+    reached, due = {before}, [before]
+    while due:
+        here = due.pop()
+        further = {new for (old, new), people in behind.items() if old == here and is_enough(people)} - reached
+        reached |= further
+        due += further
+    return now in reached
+
+
+def _names(items: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({item[0] for item in items}))
+
+
+def file_item(entry: Entry | None) -> str:
+    """What a file of a tree is, as `content` has it."""
+    return GONE if entry is None else json.dumps(f"{entry.mode.value} {entry.blob}")
 
 
 def _items(manifest: bytes) -> Mapping[str, str]:

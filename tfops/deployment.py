@@ -48,6 +48,13 @@ class ResourceResult(Document, frozen=True, kw_only=True):
     id: str | None = None
 
 
+class Baseline(Document, frozen=True, kw_only=True):
+    """Inputs, by their fingerprint, and their commit; both empty where there were none."""
+
+    fingerprint: str
+    commit: str
+
+
 class ResultPredicate(Document, frozen=True, kw_only=True):
     """One deployment, or one convergence without any."""
 
@@ -83,6 +90,8 @@ class ResultPredicate(Document, frozen=True, kw_only=True):
     """The people who gave them."""
     overrides: tuple[str, ...] = ()
     """The parts of the gate that they let it pass by."""
+    baseline: Baseline | None = None
+    """Of a convergence whose inputs too few people approved: those before. Approvals go on from there."""
 
 
 class ResultStatement(
@@ -108,6 +117,14 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 def leaves_nothing(head: Deployment | None) -> bool:
     """Whether nothing is there of a stack with this head: it was never deployed, or destroyed since."""
     return head is None or head.record.result is Result.DESTROYED
+
+
+def baseline(head: Deployment | None) -> Baseline:
+    """The inputs that nobody has to approve any more: what was applied last, or approved though it changed nothing."""
+    if head is None:
+        return Baseline(fingerprint="", commit="")
+    record = head.record
+    return record.baseline or Baseline(fingerprint=record.fingerprint, commit=record.source.commit)
 
 
 def decode_deployment(verified: Verified, *, what: str, stack: str, store_id: str) -> Deployment:

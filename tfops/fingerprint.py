@@ -4,9 +4,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from tfops.config import AwsRoles
 from tfops.inputs import LOCK_FILE, Inputs
 from tfops.stacks import Stack, StateAddress
 
@@ -63,11 +64,17 @@ def fingerprint(
             "backend_config": [list(pair) for pair in stack.backend_config],
             "state": str(address),
             "cli_config": cli_config,
+            **_roles(stack.aws),
         },
         terraform=terraform,
         variables={name: keyed(environ[name], digest_key) for name in sorted(stack.pass_env) if name in environ},
         after=dict(after),
     )
+
+
+def _roles(aws: AwsRoles | None) -> Mapping[str, object]:
+    # In whose name it is applied decides where: what was approved for one account says nothing of another.
+    return {} if aws is None else {"aws": {name: value for name, value in asdict(aws).items() if value is not None}}
 
 
 def keyed(value: str, digest_key: bytes) -> str:

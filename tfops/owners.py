@@ -1,11 +1,10 @@
 """Who owns which file, as a CODEOWNERS file says (GitHub's syntax, and GitLab's sections)."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 PLACES = (".github/CODEOWNERS", ".gitlab/CODEOWNERS", ".bitbucket/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
-NOBODY: frozenset[str] = frozenset()
 _SECTION = re.compile(r"(?P<optional>\^)?\[(?P<name>[^\]]+)\](?:\[(?P<count>\d+)\])?(?P<owners>(?:\s+\S+)*)\s*")
 
 
@@ -27,18 +26,20 @@ def owned(text: str, paths: Iterable[str]) -> tuple[Owned, ...]:
 
 
 def unowned(
-    found: Iterable[Owned], approved: Mapping[str, frozenset[str]], names: Mapping[str, frozenset[str]]
+    found: Iterable[Owned],
+    is_approved: Callable[[str, frozenset[str]], bool],
+    names: Mapping[str, frozenset[str]],
 ) -> list[Owned]:
     """What none of its owners approved.
 
-    `approved` are the people behind each path, `names` the people by what owners are called: `@login`, `@org/team`, an
-    e-mail address, all folded.
+    `is_approved` tells whether one of some people approved a path, `names` are the people by what owners are called:
+    `@login`, `@org/team`, an e-mail address, all folded.
     """
-    return [
-        one
-        for one in found
-        if not any(approved.get(one.path, NOBODY) & names.get(owner.casefold(), NOBODY) for owner in one.owners)
-    ]
+    return [one for one in found if not is_approved(one.path, _people(one.owners, names))]
+
+
+def _people(owners: Iterable[str], names: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    return frozenset(person for owner in owners for person in names.get(owner.casefold(), ()))
 
 
 def _sections(text: str) -> Iterator[str]:

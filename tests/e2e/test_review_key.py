@@ -195,6 +195,33 @@ def test_attack_a_plan_for_review_that_claims_other_inputs_than_its_commit_has(w
     assert "prod/main.tf is as no approved plan has it" in "\n".join(found["prod"]["reasons"])
 
 
+def test_attack_a_plan_for_review_that_claims_the_branch_for_a_part_of_its_change(world: World) -> None:
+    """The change is as it says, and was made on top of a push that waits: an older base would pass that off as its."""
+    own = world.sandbox.key.read_bytes()
+    deployed = world.sandbox.git("rev-parse", "main")
+    world.sandbox.commit({"prod/hook.sh": "evil\n", "prod/hook.tf": 'locals {\n  x = file("hook.sh")\n}\n'})
+    world.change("harmless", {"prod/main.tf": CHANGED})
+    world.use_pr_key()
+    shown = world.sandbox.plan_directory(world.review("harmless"), "prod")
+    honest = decode(shown / "statement.json")
+    head = world.sandbox.json("history", "prod")["prod"]["head"]["fingerprint"]
+    lie = msgspec.structs.replace(
+        honest.predicate,
+        source=msgspec.structs.replace(honest.predicate.source, base=deployed),
+        base_fingerprint=head,
+    )
+    forged = encode(msgspec.structs.replace(honest, predicate=lie))
+    place = Path(shutil.copytree(shown, world.sandbox.plan_directory(sha256(forged), "prod")))
+    (place / "statement.json").chmod(0o600)
+    (place / "statement.json").write_bytes(dsse.sign(forged, world.signer))
+    for person in ("alice", "bob"):
+        assert world.approve(sha256(forged), person).code == 0
+    world.sandbox.key.write_bytes(own)
+    world.merge("harmless")
+    found = "\n".join(world.sandbox.sync(expect=3)["prod"]["reasons"])
+    assert "prod/hook.sh is as no approved plan has it" in found
+
+
 def decode(path: Path) -> PlanStatement:
     payload = dsse.unverified_payload(path.read_bytes(), what="it")
     return decode_plan(dsse.Verified(payload=payload, signer="pr"))

@@ -8,6 +8,8 @@ import pytest
 
 from tests.e2e.people import Team
 from tests.e2e.sandbox import RESOURCE, Result, Sandbox, environment
+from tfops.adapters.objects import DirectoryObjects
+from tfops.steps.store import create_store
 
 
 @pytest.fixture
@@ -209,3 +211,16 @@ def test_the_rules_in_force_are_shown_with_what_waits(deployed: Team) -> None:
     assert shown.code == 3
     assert "-    count = 2" in shown.out or "count = 2" in shown.out
     assert "next: look at it: tfops trust; then: tfops approve " in shown.out
+
+
+def test_attack_a_pushed_configuration_brings_a_store_along_in_which_nobody_is_asked(deployed: Team) -> None:
+    """Which store it is says the branch: so a machine remembers with which one it knows the repository."""
+    sandbox = deployed.sandbox
+    mine = sandbox.directory / "mine"
+    theirs = create_store(DirectoryObjects(mine))
+    text = deployed.config(count=0).replace(str(sandbox.store), str(mine)).replace(sandbox.store_id, theirs)
+    sandbox.commit({"tfops.hcl": text, "prod/main.tf": RESOURCE.replace("one", "two")})
+    for command in (("sync",), ("plan",), ("trust", "accept", "--reason", "mine")):
+        refused = sandbox.json(*command)
+        assert (refused.code, set(refused.errors)) == (5, {"trust.other_store"}), refused
+    assert not (mine / "trust").exists()

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfops.coverage import Approved, Content, Gap, backers, content, touches
+from tfops.coverage import Approved, Content, Gap, backers, content, is_seen, leading, touches
 from tfops.coverage import gap as gap_for
 
 
@@ -105,12 +105,46 @@ def test_one_person_in_two_plans_is_one_person():
 
 
 def test_a_plan_of_something_else_says_nothing_about_it():
-    assert touches(ONE, BOTH)
-    assert not touches(ONE, OTHER)
+    assert touches(ONE, BOTH, leading(BOTH, [by(ONE)]))
+    assert not touches(ONE, OTHER, leading(OTHER, [by(ONE)]))
 
 
-ITEMS = st.frozensets(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")))
-CONTENTS = st.builds(Content, changes=ITEMS, inputs=ITEMS)
+EVIL = manifest({"main.tf": "evil", "net.tf": "1"}, workspace="default")
+ABOVE = plan({"a": "x"}, {"main.tf": "evil+2"}, before=EVIL)
+WANTED = plan({"a": "x"}, {"main.tf": "evil+2"})
+
+
+def test_attack_an_approved_change_of_a_file_says_nothing_of_what_was_pushed_below_it():
+    assert gap(WANTED, [ABOVE]) == Gap(inputs=("main.tf",))
+    assert backers(WANTED, [by(ABOVE, "alice")]) == frozenset()
+    below = plan({}, {"main.tf": "evil"})
+    assert gap(WANTED, [ABOVE, below]).is_empty
+
+
+def test_each_step_needs_enough_people_whoever_they_are_and_who_approved_the_whole_way_counts_for_each():
+    first, second = plan({}, {"main.tf": "evil"}), ABOVE
+    assert gap_for(WANTED, [by(first, "alice", "bob"), by(second, "bob", "carol")], 2).is_empty
+    assert gap_for(WANTED, [by(first, "alice"), by(second, "bob", "carol")], 2).inputs == ("main.tf",)
+    assert gap_for(WANTED, [by(first, "alice"), by(second, "alice"), by(WANTED, "bob")], 2).is_empty
+    assert gap_for(WANTED, [by(first, "alice"), by(second, "carol"), by(WANTED, "bob")], 2).is_empty
+
+
+def test_an_owner_has_to_approve_each_step_and_it_may_be_another_one():
+    steps = [by(plan({}, {"main.tf": "evil"}), "alice"), by(ABOVE, "bob")]
+    assert is_seen("main.tf", WANTED, steps, frozenset({"alice", "bob"}))
+    assert not is_seen("main.tf", WANTED, steps, frozenset({"bob"}))
+
+
+def test_what_an_approved_change_does_that_is_not_merged_leads_nowhere():
+    elsewhere = plan({"b": "y"}, {"main.tf": "3"})
+    assert not touches(elsewhere, ONE, leading(ONE, [by(ONE), by(elsewhere)]))
+
+
+CHANGES = st.frozensets(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")))
+STEPS = st.frozensets(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from("wxyz"), st.sampled_from("wxyz")).filter(lambda s: s[1] != s[2])
+)
+CONTENTS = st.builds(Content, changes=CHANGES, inputs=STEPS)
 
 
 @given(CONTENTS, st.lists(CONTENTS, max_size=4))

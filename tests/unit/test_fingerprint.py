@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import DictTree
+from tfops.config import AwsRoles
 from tfops.fingerprint import Fingerprint, changes_between, fingerprint, keyed
 from tfops.inputs import closure
 from tfops.stacks import Stack, StateAddress
@@ -57,6 +58,7 @@ def test_the_same_inputs_have_the_same_fingerprint_whatever_stands_beside_them()
     [
         (found(tree=TREE.with_files({"live/main.tf": "# x\n"})), ("live/main.tf changed",)),
         (found(tree=TREE.with_files({"live/new.tf": ""})), ("live/new.tf is new",)),
+        (found(replace(STACK, aws=AwsRoles(apply_role="arn:other"))), ("setting aws is new",)),
         (found(tree=TREE.without("live/prod.tfvars")), ("live/prod.tfvars is gone",)),
         (found(replace(STACK, workspace="blue")), ("setting workspace changed",)),
         (found(replace(STACK, var_files=())), ("setting var_files changed",)),

@@ -1,6 +1,9 @@
 """CODEOWNERS: who has to approve which file."""
 
-from tfops.owners import Owned, owned, unowned
+from collections.abc import Mapping
+
+from tfops.owners import Owned, owned
+from tfops.owners import unowned as unowned_by
 
 TEXT = """
 # comment
@@ -9,6 +12,12 @@ TEXT = """
 *.md
 """
 NAMES = {"@all": frozenset({"carol"}), "@acme/dba": frozenset({"alice", "bob"}), "dba@example.org": frozenset({"dan"})}
+
+
+def unowned(
+    found: tuple[Owned, ...], approved: Mapping[str, frozenset[str]], names: Mapping[str, frozenset[str]]
+) -> list[Owned]:
+    return unowned_by(found, lambda path, people: bool(approved.get(path, frozenset()) & people), names)
 
 
 def test_the_last_pattern_that_fits_says_who_owns_a_file():

@@ -177,6 +177,17 @@ def test_a_key_that_the_head_no_longer_names_does_not_count_and_a_new_one_not_ye
     assert names(still_trusted(config(OLD), full)) == {}
 
 
+def with_emails(*emails: str) -> Rules:
+    listed = ", ".join(f'"{one}"' for one in emails)
+    return rules(OLD, f'approver "alice" {{\n  ssh_key = "{KEY}"\n  emails = [{listed}]\n}}')
+
+
+def test_attack_an_address_that_somebody_gives_themselves_makes_no_code_owner_of_them():
+    few, more = with_emails("a@example.org"), with_emails("a@example.org", "owner@example.org")
+    assert rules_change(few, more).wanted == strictest(one.approval for one in few.config.environments).count
+    assert rules_change(more, few).wanted == rules_change(few, more).wanted > 0
+
+
 def until(end: str | None) -> Config:
     valid = f'  valid_until = "{end}"\n' if end else ""
     return config(OLD, f'approver "alice" {{\n  ssh_key = "{KEY}"\n{valid}}}')

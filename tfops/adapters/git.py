@@ -136,6 +136,10 @@ class Repository:
         name = self.remote(branch)
         return None if name is None else str(self._repo.remotes[name].url)
 
+    def origin(self, branch: str) -> str:
+        """Where the repository comes from, which no commit can say: its remote's address, else its directory."""
+        return _without_credentials(self.remote_url(branch) or str(self.directory))
+
     def fetch(self, remote: str, branch: str) -> None:
         """Bring the remote's branch up to date here; raises FailedError `git.fetch` with git's own words."""
         spec = f"+refs/heads/{branch}:refs/remotes/{remote}/{branch}"

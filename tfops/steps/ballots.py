@@ -10,6 +10,7 @@ from tfops.adapters.ssh import SshKey
 from tfops.approval import Ballot, Tally, Vote, decode_vote, question_of, tally
 from tfops.attestation import Purpose
 from tfops.config_gate import Evidence, Gate
+from tfops.deployment import baseline
 from tfops.errors import VerificationError
 from tfops.steps.ballot_box import BallotBox, lost, open_box
 from tfops.steps.opening import Session, now
@@ -86,7 +87,7 @@ def _takes_signatures(purpose: Purpose, gate: Gate) -> bool:
 def _barred(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Iterable[tuple[str, str]]:
     source = artifact.statement.predicate.source
     head = session.store.known_head(surveyed.id, session.keys)
-    base = source.base or (head.record.source.commit if head else None)
+    base = source.base or baseline(head).commit or None
     return barred(session, base, source.commit)
 
 

@@ -1,38 +1,44 @@
 """Code owners: whose approval the changed files of a stack need, as the rules in force have it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from tfops.config_gate import Approval, Gate
-from tfops.config_trust import Approver
-from tfops.coverage import Approved, Content, people_behind
+from tfops.coverage import Approved, Content, is_seen
 from tfops.owners import PLACES, owned, unowned
 from tfops.steps.opening import Session
 
 
 def missing_owners(session: Session, gate: Gate, wanted: Content, approved: Iterable[Approved]) -> tuple[str, ...]:
     """The changed files that none of their owners approved, in words; none where the gate does not ask for owners."""
-    return without_owner(session, gate.approval, people_behind(wanted, approved))
+    known = list(approved)
+    names = {name for name, _, _ in wanted.inputs}
+    return without_owner(
+        session, gate.approval, names, lambda name, owners: bool(owners) and is_seen(name, wanted, known, owners)
+    )
 
 
-def without_owner(session: Session, asked: Approval | None, behind: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
-    """Of the paths, each with the people who approved it, those that lack one of their owners, in words."""
+def without_owner(
+    session: Session, asked: Approval | None, paths: Iterable[str], is_approved: Callable[[str, frozenset[str]], bool]
+) -> tuple[str, ...]:
+    """The paths that none of their owners approved, in words; `is_approved` tells whether one of some people did."""
     if asked is None or not asked.codeowners:
         return ()
     place = next((place for place in PLACES if place in session.rules.files), None)
     if place is None:
         return ("code owners have to approve, but the rules in force have no CODEOWNERS file yet",)
-    found = owned(session.rules.files[place], behind)
-    left = unowned(found, behind, _names(session.approvers))
+    found = owned(session.rules.files[place], paths)
+    left = unowned(found, is_approved, _names(session))
     return tuple(f"{one.path} needs an approval of {' or '.join(one.owners)} ({place})" for one in left)
 
 
-def _names(people: Iterable[Approver]) -> dict[str, frozenset[str]]:
-    """Who is meant by an owner: by login, team or e-mail address."""
+def _names(session: Session) -> dict[str, frozenset[str]]:
+    """Who is meant by an owner: by login, team or e-mail address, as the rules in force have it."""
+    addresses = {person.name: person.emails for person in session.rules.config.approvers}
     found: dict[str, frozenset[str]] = {}
-    for person in people:
+    for person in session.approvers:
         if person.is_revoked:
             continue
         logins = (f"@{login}" for _, login in person.logins)
-        for name in (*logins, *person.teams, *person.emails):
+        for name in (*logins, *person.teams, *addresses[person.name]):
             found[name.casefold()] = found.get(name.casefold(), frozenset()) | {person.name}
     return found

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from tfops.approval import Override, Tally
 from tfops.attestation import PlanPredicate, Purpose
 from tfops.config_gate import Gate
-from tfops.coverage import Approved, Content, Gap, backers, content, gap, touches
+from tfops.coverage import Approved, Content, Gap, backers, content, gap, leading, touches
+from tfops.deployment import baseline
 from tfops.errors import VerificationError
 from tfops.gate import Consent
 from tfops.steps.applying import Approvals
@@ -48,19 +49,13 @@ class Consenting:
 
 def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifact | None, gate: Gate) -> Consenting:
     """What people said that bears on `changes`; `waiting` is the plan of just these changes that they may look at."""
-    before = _manifest(stack, stack.head.record.fingerprint) if stack.head else None
-    wanted = content(changes, before=before, now=stack.fingerprint.manifest)
-    said = heard(stack, gate)
-    plans = tuple(_decided_plans(stack, said, wanted, gate))
-    touching = tuple(one for one in plans if not one.decided.tally.is_stopped and touches(one.content, wanted))
-    covering = tuple(one for one in touching if one.decided.tally.approved_by)
-    read = tuple(one for one in _read(stack, said, wanted, gate) if one.people)
-    approved = [*(one.approved for one in covering), *read]
+    wanted = _wanted(stack, changes)
+    evidence = _evidence(stack, wanted, gate)
+    touching, covering, approved = evidence.touching, evidence.covering, evidence.approved
     own = _decided(stack, waiting, gate) if waiting is not None else None
     standing = _standing(own.tally if own else _nobody(stack, gate), backers(wanted, approved), gate)
-    notes = (*said.notes, *_notes(plans), *unexplained(stack, gate, said, wanted))
     found = Consent(
-        tally=replace(standing, notes=(*standing.notes, *notes)),
+        tally=replace(standing, notes=(*standing.notes, *evidence.notes)),
         gap=gap(wanted, approved, max(1, min(gate.wanted, len(standing.approved_by)))),
         covered_by=tuple(one.decided.artifact.id for one in covering),
         is_covered=gap(wanted, approved, gate.wanted).is_empty and (bool(covering) or not gate.wanted),
@@ -68,7 +63,57 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
         unverified=own.unverified if own else (),
         overrides={override: _not_overridden(override, wanted, touching, gate) for override in Override},
     )
-    return Consenting(consent=found, covering=covering, touching=touching, read=read)
+    return Consenting(consent=found, covering=covering, touching=touching, read=evidence.read)
+
+
+def is_agreed(stack: StackRun, gate: Gate) -> bool:
+    """Whether as many people as an apply would need approved what the stack is made of, where it changes nothing.
+
+    What they did not approve is not approved by having changed nothing yet.
+    """
+    if gate.approval is not None and not (gate.wanted or gate.approval.codeowners):
+        return True
+    wanted = _wanted(stack, set())
+    if not wanted.inputs:
+        return True
+    approved = _evidence(stack, wanted, gate).approved
+    covered = gate.approval is not None and gap(wanted, approved, gate.wanted).is_empty
+    return covered and not missing_owners(stack.session, gate, wanted, approved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """The plans that say anything about what is wanted, who else read what they are made of, and remarks."""
+
+    touching: tuple[Covering, ...]
+    read: tuple[Approved, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def covering(self) -> tuple[Covering, ...]:
+        return tuple(one for one in self.touching if one.decided.tally.approved_by)
+
+    @property
+    def approved(self) -> tuple[Approved, ...]:
+        return (*(one.approved for one in self.covering), *self.read)
+
+
+def _evidence(stack: StackRun, wanted: Content, gate: Gate) -> _Evidence:
+    said = heard(stack, gate)
+    plans = tuple(_decided_plans(stack, said, wanted, gate))
+    open_ = tuple(one for one in plans if not one.decided.tally.is_stopped)
+    read = tuple(one for one in _read(stack, said, wanted, gate) if one.people)
+    steps = leading(wanted, [*(one.approved for one in open_), *read])
+    return _Evidence(
+        touching=tuple(one for one in open_ if touches(one.content, wanted, steps)),
+        read=read,
+        notes=(*said.notes, *_notes(plans), *unexplained(stack, gate, said, wanted)),
+    )
+
+
+def _wanted(stack: StackRun, changes: set[tuple[str, str]]) -> Content:
+    before = _manifest(stack, baseline(stack.head).fingerprint)
+    return content(changes, before=before, now=stack.fingerprint.manifest)
 
 
 def _not_overridden(override: Override, wanted: Content, touching: tuple[Covering, ...], gate: Gate) -> Gap:
@@ -174,7 +219,9 @@ def _content(stack: StackRun, artifact: PlanArtifact, wanted: Content) -> Conten
         return Content(changes=frozenset(changes), inputs=frozenset())
     before = _manifest(stack, plan.base_fingerprint) if plan.base_fingerprint else None
     found = content(changes, before=before, now=made_of)
-    return as_merged(stack.session, plan.source, found) if artifact.runner in stack.session.review_keys else found
+    if artifact.runner in stack.session.review_keys:
+        return as_merged(stack.session, stack.id, plan.source, found)
+    return found
 
 
 def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
@@ -185,7 +232,7 @@ def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
 
 
 def _nobody(stack: StackRun, gate: Gate) -> Tally:
-    session, base = stack.session, stack.head.record.source.commit if stack.head else None
+    session, base = stack.session, baseline(stack.head).commit or None
     people = {person.name for person in session.approvers if not person.is_revoked}
     people -= {person for person, _ in barred(session, base, session.revision.commit)}
     return Tally(

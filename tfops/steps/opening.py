@@ -29,7 +29,7 @@ from tfops.steps.landings import Landings
 from tfops.steps.place import Place, place_of
 from tfops.steps.policy_files import policy_files
 from tfops.steps.store import Store, open_store
-from tfops.steps.trust_records import keys_of, read_trust, review_keys_of, rules_of
+from tfops.steps.trust_records import keys_of, read_trust, refuse_other_store, remember_store, review_keys_of, rules_of
 from tfops.tree import Tree
 from tfops.trust import Rules, Trust, still_trusted
 from tfops.versions import parse_constraints
@@ -105,7 +105,12 @@ class Session:
     @cached_property
     def trust(self) -> Trust | None:
         """The record of the rules in force; None in a store that has none yet."""
-        return read_trust(self.store, self.caller, keys_of(self.head_rules))
+        origin = self.repository.origin(self.revision.branch)
+        refuse_other_store(self.store, self.caller, origin)
+        found = read_trust(self.store, self.caller, keys_of(self.head_rules))
+        if found is not None:
+            remember_store(self.store, self.caller, origin)
+        return found
 
     @cached_property
     def rules(self) -> Rules:
@@ -329,8 +334,13 @@ def open_review(caller: Caller, *, base: str, head: str, fetch: bool = True) -> 
             hint=f"bring {base} into it first, and resolve what conflicts",
         )
     merged = replace(tip, tree=tree, base=branch.revision.commit)
-    files = repository.tree(merged)
-    theirs = read_configuration(files, str(merged), caller)
+    return branch, as_of(branch, merged)
+
+
+def as_of(branch: Session, revision: Revision) -> Session:
+    """The same run over another revision, with the configuration that is there. What judges stays what it is."""
+    files = branch.repository.tree(revision)
+    theirs = read_configuration(files, str(revision), branch.caller)
     config = replace(
         theirs,
         # The change may ask for a version; which program that is, it may not say: it would run at once.
@@ -340,7 +350,7 @@ def open_review(caller: Caller, *, base: str, head: str, fetch: bool = True) -> 
         runners=branch.config.runners,
         approvers=branch.config.approvers,
     )
-    return branch, replace(branch.at(merged, files), config=config)
+    return replace(branch.at(revision, files), config=config)
 
 
 def _revision(repository: Repository, caller: Caller, branch: str, *, revision: str | None, fetch: bool) -> Revision:

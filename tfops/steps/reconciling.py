@@ -7,11 +7,12 @@ from tfops.attestation import Purpose
 from tfops.audit import Event
 from tfops.changes import parse_plan
 from tfops.conflicts import conflicts, hides_drift
-from tfops.deployment import Result
+from tfops.deployment import Result, baseline
 from tfops.errors import RefusedError, TfopsError, VerificationError
 from tfops.fingerprint import changes_between
 from tfops.steps import audit as audit_log
 from tfops.steps.applying import Approvals, apply_plan, check_artifact, expected_of
+from tfops.steps.consenting import is_agreed
 from tfops.steps.hold import Hold
 from tfops.steps.inputs_archive import unpack
 from tfops.steps.judging import judge
@@ -172,7 +173,10 @@ def _converge(stack: StackRun, state: Snapshot, settled: Settled) -> StackSync:
     if stack.purpose is Purpose.PRUNE:
         record_nothing_left(stack.session, stack.surveyed, after, started_on=stack.started_on)
         return stack.result(Outcome.CONVERGED)
-    record_convergence(stack.session, stack.surveyed, stack.fingerprint, after, started_on=stack.started_on)
+    line = None if is_agreed(stack, gate_for(stack.session, stack.surveyed)) else baseline(stack.head)
+    record_convergence(
+        stack.session, stack.surveyed, stack.fingerprint, after, started_on=stack.started_on, baseline=line
+    )
     if settled.missing:
         assert stack.work is not None  # noqa: S101
         close(stack.session, stack.work)  # the code wants none of what may be missing

@@ -6,7 +6,7 @@ from datetime import datetime
 from tfops import dsse
 from tfops.attestation import Digest, Purpose, Subject, encode, subject
 from tfops.audit import Event
-from tfops.deployment import ResourceResult, Result, ResultPredicate, ResultStatement
+from tfops.deployment import Baseline, ResourceResult, Result, ResultPredicate, ResultStatement
 from tfops.fingerprint import Fingerprint
 from tfops.steps import audit
 from tfops.steps.inputs_archive import archive
@@ -56,6 +56,7 @@ class Ending:
     approved_plans: tuple[str, ...] = ()
     approved_by: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
+    baseline: Baseline | None = None
 
 
 def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
@@ -87,6 +88,7 @@ def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
         approved_plans=ending.approved_plans,
         approved_by=ending.approved_by,
         overrides=ending.overrides,
+        baseline=ending.baseline,
     )
     payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
     return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer), predicate=predicate)
@@ -130,9 +132,18 @@ def record_nothing_left(session: Session, surveyed: Surveyed, state: Snapshot, *
 
 
 def record_convergence(
-    session: Session, surveyed: Surveyed, fingerprint: Fingerprint, state: Snapshot, *, started_on: datetime
+    session: Session,
+    surveyed: Surveyed,
+    fingerprint: Fingerprint,
+    state: Snapshot,
+    *,
+    started_on: datetime,
+    baseline: Baseline | None = None,
 ) -> str:
-    """A plan found nothing to do: a signed record of that becomes the head. Returns its id."""
+    """A plan found nothing to do: a signed record of that becomes the head. Returns its id.
+
+    With a `baseline`, too few people approved the inputs: approvals go on from those.
+    """
     session.store.keep_inputs(surveyed.id, fingerprint.digest, archive(session, surveyed, fingerprint))
     ending = Ending(
         result=Result.CONVERGED,
@@ -141,6 +152,7 @@ def record_convergence(
         after=state,
         subjects=(Subject(name="inputs", digest=Digest(sha256=fingerprint.digest)),),
         started_on=started_on,
+        baseline=baseline,
     )
     record = sign_result(session, surveyed, ending)
     session.store.move_head(surveyed.id, record.envelope)

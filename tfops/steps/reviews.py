@@ -1,13 +1,15 @@
 """What reviews on the forge say for a stack: of the plans that were made for review, and of the files that landed."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from tfops.approval import Ballot, Tally, joined
 from tfops.config_gate import Evidence, Gate
-from tfops.coverage import Approved, Content
+from tfops.coverage import Approved, Content, Input, file_item
+from tfops.deployment import baseline
 from tfops.errors import TfopsError
 from tfops.forge import ForgeError, Opinion
 from tfops.landing import Electorate, Landed, Reviewed, reviewed
@@ -15,6 +17,10 @@ from tfops.steps.configuration import CONFIG_NAME
 from tfops.steps.opening import Session, now
 from tfops.steps.outcome import StackRun
 from tfops.steps.store import PlanArtifact
+from tfops.tree import Entry
+
+if TYPE_CHECKING:
+    from tfops.adapters.git import Repository
 
 NOTHING = Content(changes=frozenset(), inputs=frozenset())
 
@@ -31,8 +37,7 @@ def heard(stack: StackRun, gate: Gate) -> Heard:
     """What landed since the stack's head; nothing where its environment does not count reviews on a forge."""
     if gate.approval is None or Evidence.FORGE not in gate.approval.sources:
         return Heard()
-    base = stack.head.record.source.commit if stack.head else None
-    return landed_since(stack.session, base)
+    return landed_since(stack.session, baseline(stack.head).commit or None)
 
 
 def landed_since(session: Session, base: str | None) -> Heard:
@@ -82,8 +87,14 @@ def _plans(session: Session, stack: str, commit: str) -> list[PlanArtifact]:
     for plan_id in session.store.review_plans(stack, commit):
         with contextlib.suppress(TfopsError):
             found.append(session.store.plan(stack, plan_id, session.keys, session.review_keys))
-    of_commit = (one for one in found if one.statement.predicate.source.commit == commit)
+    mine = (stack, session.revision.branch, commit)
+    of_commit = (one for one in found if _subject(one) == mine)
     return sorted(of_commit, key=lambda one: one.statement.predicate.finished_on)
+
+
+def _subject(plan: PlanArtifact) -> tuple[str, str, str]:
+    predicate = plan.statement.predicate
+    return predicate.stack, predicate.source.branch, predicate.source.commit
 
 
 def reviewed_plans(stack: StackRun, landed: Landed) -> list[ReviewedPlan]:
@@ -91,18 +102,26 @@ def reviewed_plans(stack: StackRun, landed: Landed) -> list[ReviewedPlan]:
     plans = _plans(stack.session, stack.id, landed.change.head) if landed.change else []
     if not plans:
         return []
-    ends = [plan.statement.predicate.finished_on for plan in plans[1:]]
+    begins = [plan.statement.predicate.finished_on for plan in plans]
+    spans = zip([None, *begins[1:]], [*begins[1:], None], strict=True)
     return [
-        ReviewedPlan(plan_id=plan.id, artifact=plan, landed=_until(landed, end))
-        for plan, end in zip(plans, [*ends, None], strict=True)
+        ReviewedPlan(plan_id=plan.id, artifact=plan, landed=_between(landed, begin, end))
+        for plan, (begin, end) in zip(plans, spans, strict=True)
     ]
 
 
-def _until(landed: Landed, end: datetime | None) -> Landed:
-    """Without the approvals that were given once a newer plan was there: their authors saw that one."""
-    if end is None:
-        return landed
-    kept = (one for one in landed.reviews if one.opinion is not Opinion.APPROVED or one.on is None or one.on < end)
+def _between(landed: Landed, begin: datetime | None, end: datetime | None) -> Landed:
+    """Without the approvals from before a plan was there and from when a newer one was: their authors saw another.
+
+    How early one of the first plan may be says `tfops.landing`: one that comes later gets none that went to another.
+    """
+    kept = (
+        one
+        for one in landed.reviews
+        if one.opinion is not Opinion.APPROVED
+        or one.on is None
+        or ((begin is None or one.on >= begin) and (end is None or one.on < end))
+    )
     return replace(landed, reviews=tuple(kept))
 
 
@@ -126,25 +145,39 @@ def notes_of(landed: Landed, said: Reviewed) -> tuple[str, ...]:
 
 
 def read_inputs(stack: StackRun, gate: Gate, landed: Landed, wanted: Content, barred: dict[str, str]) -> Approved:
-    """Of what the stack's plan is made of: what a change brought just so, and who read it there.
+    """Of what the stack's plan is made of: what a change made of it, and who read that there.
 
     A review is of files. What a plan does with them is not in it.
     """
     said = reviewed(landed, electorate(stack.session, barred, gate), asked=None, now=now())
     if landed.base is None or said.rejected_by or not said.approved_by:
         return Approved(content=NOTHING, people=frozenset())
-    brought = set(unchanged_since(stack.session, landed))
-    inputs = frozenset((name, digest) for name, digest in wanted.inputs if path_of(name) in brought)
+    inputs = frozenset(_steps(stack, landed.base, landed.tip, wanted))
     return Approved(content=Content(changes=frozenset(), inputs=inputs), people=frozenset(said.approved_by))
 
 
-def unchanged_since(session: Session, landed: Landed) -> Iterator[str]:
-    """The paths that a change brought and that are the same at the revision at hand."""
-    repository = session.repository
-    then = repository.list_tree(repository.tree_id(landed.tip))
-    here = session.tree.entries
-    paths = repository.changed_paths(landed.base, landed.tip) if landed.base else ()
-    return (path for path in paths if then.get(path) == here.get(path))
+def _steps(stack: StackRun, base: str, tip: str, wanted: Content) -> Iterator[Input]:
+    """What happened to the wanted inputs between two commits.
+
+    Settings are lines of the configuration: of them it tells no more than that they are as before, or as now. Nor does
+    it know of a file whether the stack read it then.
+    """
+    repository, here = stack.session.repository, stack.session.revision.commit
+    changed = repository.changed_paths(base, tip)
+    touched = [item for item in wanted.inputs if path_of(item[0]) in changed]
+    commits = (baseline(stack.head).commit, base, tip, here)
+    first, old, new, last = (_files(repository, commit) if touched else {} for commit in commits)
+    for name, before, after in touched:
+        path = path_of(name)
+        known = {file_item(files.get(path)): item for files, item in ((first, before), (last, after)) if files}
+        was, became = file_item(old.get(path)), file_item(new.get(path))
+        if was != became:
+            yield name, known.get(was, was), known.get(became, became)
+
+
+def _files(repository: "Repository", commit: str) -> Mapping[str, Entry]:
+    """The files of a commit; none where it is not in this clone."""
+    return repository.list_tree(repository.tree_id(commit)) if commit and repository.has(commit) else {}
 
 
 def path_of(name: str) -> str:
@@ -159,7 +192,7 @@ def touches_any(session: Session, landed: Landed, paths: Collection[str]) -> boo
 
 def unexplained(stack: StackRun, gate: Gate, said: Heard, wanted: Content) -> Iterator[str]:
     """What touched the stack's inputs and stands in no plan that a review could be of, in words."""
-    names = {path_of(name) for name, _ in wanted.inputs}
+    names = {path_of(name) for name, _, _ in wanted.inputs}
     for one in said.landed:
         repository = stack.session.repository
         touched = names if one.base is None else names & repository.changed_paths(one.base, one.tip)

@@ -1,6 +1,7 @@
 """The records of the rules in force: read in a chain from the last one this machine knows, appended once."""
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,12 +132,45 @@ def _remembered(store: Store, caller: Caller) -> Trust | None:
 
 
 def _remember(store: Store, caller: Caller, data: bytes) -> None:
-    file = _memory(store, caller)
+    _write(_memory(store, caller), data)
+
+
+def _write(file: Path, data: bytes) -> None:
     with contextlib.suppress(OSError):  # a machine that keeps nothing reads the whole chain each time
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = file.with_suffix(".new")
         temporary.write_bytes(data)
         temporary.replace(file)
+
+
+def refuse_other_store(store: Store, caller: Caller, origin: str) -> None:
+    """Raises VerificationError `trust.other_store` where this machine knows the repository with another store.
+
+    Which store it is says a commit. If that alone counted, one could bring its own rules along, in a store of its own.
+    """
+    file = _store_of(caller, origin)
+    try:
+        known = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError):
+        return
+    if known != store.id:
+        raise VerificationError(
+            f"tfops.hcl names the store {store.id[:12]}, but this machine knows this repository with {known[:12]}: "
+            "in another store other rules are in force",
+            code="trust.other_store",
+            hint=f"find out who changed it; if the move is meant, remove {file}",
+        )
+
+
+def remember_store(store: Store, caller: Caller, origin: str) -> None:
+    """From now on this machine knows the repository with this store."""
+    file = _store_of(caller, origin)
+    if not file.exists():
+        _write(file, store.id.encode())
+
+
+def _store_of(caller: Caller, origin: str) -> Path:
+    return caller.state_home / PLACE / f"of-{hashlib.sha256(origin.encode()).hexdigest()[:32]}"
 
 
 def _memory(store: Store, caller: Caller) -> Path:

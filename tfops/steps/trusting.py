@@ -154,8 +154,8 @@ def _with_owners(session: Session, change: RulesChange, counted: Tally) -> Tally
     old, new = session.rules, session.head_rules
     texts = ({CONFIG_NAME: rules.text, **rules.files} for rules in (old, new))
     before, after = texts
-    behind = {path: frozenset(counted.approved_by) for path in {*before, *after} if before.get(path) != after.get(path)}
-    left = without_owner(session, change.approval, behind)
+    paths = {path for path in {*before, *after} if before.get(path) != after.get(path)}
+    left = without_owner(session, change.approval, paths, lambda _, owners: not owners.isdisjoint(counted.approved_by))
     return replace(counted, missing=max(1, counted.missing), notes=(*counted.notes, *left)) if left else counted
 
 
