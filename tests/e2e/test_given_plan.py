@@ -120,6 +120,7 @@ def test_a_plan_of_another_store_is_refused(sandbox: Sandbox) -> None:
     other = sandbox.directory / "other"
     first, sandbox.store_id = sandbox.store_id, create_store(DirectoryObjects(other))
     sandbox.commit({"tfops.hcl": sandbox.config(environment("dev"), store=other)})
+    shutil.rmtree(sandbox.home / ".local/state/tfops/trust")  # the move is meant
     result = sandbox.sync("dev", "--plan", out / "dev", expect=5)
     assert f"store: the plan is for {first}" in result.messages
 

@@ -224,3 +224,18 @@ def test_attack_a_pushed_configuration_brings_a_store_along_in_which_nobody_is_a
         refused = sandbox.json(*command)
         assert (refused.code, set(refused.errors)) == (5, {"trust.other_store"}), refused
     assert not (mine / "trust").exists()
+
+
+def test_attack_the_same_on_a_machine_that_keeps_nothing_and_is_told_which_store_counts(deployed: Team) -> None:
+    sandbox = deployed.sandbox
+    mine, known = sandbox.directory / "mine", sandbox.store_id
+    theirs = create_store(DirectoryObjects(mine))
+    text = deployed.config(count=0).replace(str(sandbox.store), str(mine)).replace(known, theirs)
+    shutil.rmtree(sandbox.home / ".local/state/tfops/trust")
+    sandbox.env["TFOPS_STORE"] = known
+    assert sandbox.sync(expect=0).outcomes == {"prod": "converged"}
+    shutil.rmtree(sandbox.home / ".local/state/tfops/trust")
+    sandbox.commit({"tfops.hcl": text, "prod/main.tf": RESOURCE.replace("one", "two")})
+    refused = sandbox.sync(expect=5)
+    assert refused.errors == ["trust.other_store"]
+    assert f"names the store {theirs}, but TFOPS_STORE says {known}" in refused.messages

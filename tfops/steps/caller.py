@@ -52,6 +52,11 @@ class Caller:
         return own or next((self.environ[name] for name in names if self.environ.get(name)), None)
 
     @property
+    def store_id(self) -> str | None:
+        """The id of the store that counts here, whatever a commit says."""
+        return self.environ.get("TFOPS_STORE") or None
+
+    @property
     def key_passphrase(self) -> str | None:
         """The passphrase of the signing key, where it has one."""
         return self.environ.get("TFOPS_KEY_PASSPHRASE")

@@ -144,22 +144,28 @@ def _write(file: Path, data: bytes) -> None:
 
 
 def refuse_other_store(store: Store, caller: Caller, origin: str) -> None:
-    """Raises VerificationError `trust.other_store` where this machine knows the repository with another store.
+    """Raises VerificationError `trust.other_store` where the repository belongs to another store.
 
-    Which store it is says a commit. If that alone counted, one could bring its own rules along, in a store of its own.
+    Which one it is says a commit. If that alone counted, one could bring its own rules along, in a store of its own.
+    So TFOPS_STORE says it, or else what this machine remembers.
     """
     file = _store_of(caller, origin)
-    try:
-        known = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError):
-        return
-    if known != store.id:
+    known, who, change = caller.store_id, "TFOPS_STORE says", "change TFOPS_STORE"
+    if known is None:
+        known, who, change = _read(file), "this machine knows this repository with", f"remove {file}"
+    if known not in (None, store.id):
         raise VerificationError(
-            f"tfops.hcl names the store {store.id[:12]}, but this machine knows this repository with {known[:12]}: "
-            "in another store other rules are in force",
+            f"tfops.hcl names the store {store.id}, but {who} {known}: in another store other rules are in force",
             code="trust.other_store",
-            hint=f"find out who changed it; if the move is meant, remove {file}",
+            hint=f"find out who changed it; if the move is meant, {change}",
         )
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError):
+        return None
 
 
 def remember_store(store: Store, caller: Caller, origin: str) -> None:
@@ -170,7 +176,9 @@ def remember_store(store: Store, caller: Caller, origin: str) -> None:
 
 
 def _store_of(caller: Caller, origin: str) -> Path:
-    return caller.state_home / PLACE / f"of-{hashlib.sha256(origin.encode()).hexdigest()[:32]}"
+    # Somebody who names a configuration file of their own may well keep a store for each.
+    name = f"{origin}\n{caller.config_file.resolve()}" if caller.config_file else origin
+    return caller.state_home / PLACE / f"of-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def _memory(store: Store, caller: Caller) -> Path:
