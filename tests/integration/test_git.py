@@ -403,6 +403,65 @@ class TestHistory:
             assert not repository.has(other)
 
 
+class TestWhoTouchedWhat:
+    """Nobody approves their own work: so a commit that made a path what it is must not be simplified away."""
+
+    @pytest.fixture
+    def upstream(self, tmp_path) -> Clone:
+        made = Clone.init(tmp_path / "origin")
+        made.commit({"a/x": "1\n", "b/y": "1\n"})
+        return made
+
+    def touching(self, clone: Clone, *paths: str, since: str | None = None) -> list[str]:
+        tip = clone.git("rev-parse", "HEAD")
+        return [one.id for one in clone.open().touching(paths, tip=tip, since=since)]
+
+    def test_only_commits_of_these_paths_after_the_first_one_count(self, upstream):
+        first = upstream.git("rev-parse", "HEAD")
+        mine = upstream.commit({"a/x": "2\n"})
+        upstream.commit({"b/y": "2\n"})
+        assert self.touching(upstream, "a/x", since=first) == [mine]
+        assert self.touching(upstream, "a/x") == [mine, first]
+        assert self.touching(upstream) == []
+
+    def test_a_side_whose_work_the_merge_did_not_change_counts(self, upstream):
+        first = upstream.git("rev-parse", "HEAD")
+        upstream.git("checkout", "-q", "-b", "side")
+        hidden = [upstream.commit({"a/x": "2\n"}), upstream.commit({"a/x": "3\n"})]
+        upstream.git("checkout", "-q", "main")
+        same = upstream.commit({"a/x": "3\n"})
+        upstream.git("merge", "-q", "--no-ff", "-m", "merge", "side")
+        assert set(self.touching(upstream, "a/x", since=first)) == {*hidden, same}
+
+    def test_what_a_merge_itself_brings_is_its_makers(self, upstream):
+        first = upstream.git("rev-parse", "HEAD")
+        upstream.git("checkout", "-q", "-b", "side")
+        upstream.commit({"b/y": "2\n"})
+        upstream.git("checkout", "-q", "main")
+        upstream.git("merge", "-q", "--no-ff", "--no-commit", "side")
+        merge = upstream.commit({"a/x": "evil\n"})
+        tip = upstream.git("rev-parse", "HEAD")
+        (found,) = upstream.open().touching(["a/x"], tip=tip, since=first)
+        assert (found.id, found.emails) == (merge, frozenset({"a@example.org"}))
+
+    def test_a_name_of_two_lines_and_one_that_looks_like_a_pattern_hide_nothing(self, upstream):
+        first = upstream.git("rev-parse", "HEAD")
+        lines = upstream.commit({"a/two\nlines": "1\n"})
+        pattern = upstream.commit({"a/:(exclude)*": "1\n"})
+        assert self.touching(upstream, "a/two\nlines", since=first) == [pattern, lines]
+        assert self.touching(upstream, "a/:(exclude)*", since=first) == [pattern]
+
+    def test_however_often_it_is_asked_git_runs_once(self, upstream):
+        repository, tip = upstream.open(), upstream.git("rev-parse", "HEAD")
+        found = repository.touching(["a/x"], tip=tip, since=None)
+        repository._env["PATH"] = ""
+        assert repository.touching(["a/x"], tip=tip, since=None) == found
+
+    def test_where_git_cannot_tell_it_is_said(self, upstream):
+        tip = upstream.git("rev-parse", "HEAD")
+        assert code(lambda: upstream.open().touching(["a/x"], tip=tip, since="0" * 40), FailedError) == "git.history"
+
+
 class TestClonesThatLackSomething:
     def test_a_shallow_clone_says_so_and_brings_its_history_when_asked(self, upstream, tmp_path):
         first = upstream.git("rev-parse", "HEAD")

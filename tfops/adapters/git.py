@@ -7,6 +7,7 @@ program, which knows the user's SSH configuration and credential helpers.
 import contextlib
 import hashlib
 import os
+import posixpath
 import re
 import shutil
 import threading
@@ -86,6 +87,7 @@ class Repository:
         self._env = git_env(environ)
         self._lock = threading.Lock()
         self._fetching = threading.Lock()
+        self._touching: dict[tuple[frozenset[str], str, str | None], list[Commit]] = {}
         try:
             found = pygit2.discover_repository(str(directory))
             opened = pygit2.Repository(found) if found else None
@@ -238,6 +240,36 @@ class Repository:
             for hidden in [base] if base else parents[:1]:
                 walker.hide(hidden)
             return [Commit(id=str(one.id), emails=self._emails(one)) for one in walker]
+
+    def touching(self, paths: Iterable[str], *, tip: str, since: str | None) -> list["Commit"]:
+        """The commits that `tip` has and `since` lacks and that changed any of these paths, newest first.
+
+        Every side of a merge is followed. Where a shallow clone was cut off, the commit there seems to have brought
+        everything. One run of git, whoever asks how often. Raises FailedError `git.history`.
+        """
+        asked = (frozenset(paths), tip, since)
+        if asked not in self._touching:
+            found = self._touching_ids(*asked) if asked[0] else []
+            with self._lock:
+                commits = [self._repo[one].peel(pygit2.Commit) for one in found]
+                self._touching[asked] = [Commit(id=str(one.id), emails=self._emails(one)) for one in commits]
+        return self._touching[asked]
+
+    def _touching_ids(self, paths: frozenset[str], tip: str, since: str | None) -> list[str]:
+        lines = [tip, *([f"^{since}"] if since else []), "--", *sorted({_on_one_line(path) for path in paths})]
+        command = Command(
+            argv=("git", "rev-list", "--full-history", "--topo-order", "--stdin"),
+            env={**self._env, "GIT_LITERAL_PATHSPECS": "1"},
+            cwd=self.directory,
+        )
+        said = "\n".join(lines).encode(errors="surrogateescape")
+        try:
+            code, output, error = capture(command, timeout_seconds=FETCH_TIMEOUT_SECONDS, stdin=said)
+        except (OSError, TimeoutError) as reason:
+            raise _no_history(str(reason)) from reason
+        if code:
+            raise _no_history(error.decode(errors="replace").strip())
+        return output.decode("ascii").split()
 
     def _emails(self, commit: pygit2.Commit) -> frozenset[str]:
         """Whose work a commit is: nobody's, where it only merges what others wrote."""
@@ -412,6 +444,21 @@ class Repository:
             code="git.no_branch",
             hint="branches here: " + ", ".join(known[:10]),
         )
+
+
+def _on_one_line(path: str) -> str:
+    """The path, or the directory around it where its name has more than one line: git reads one a line."""
+    while "\n" in path:
+        path = posixpath.dirname(path) or "."
+    return path
+
+
+def _no_history(detail: str) -> FailedError:
+    return FailedError(
+        f"git cannot tell who wrote what is to be applied: {detail}",
+        code="git.history",
+        hint="check the clone: the same `git log` must work; fetch it whole (fetch-depth: 0, GIT_DEPTH: 0)",
+    )
 
 
 def _email(signature: pygit2.Signature) -> str:

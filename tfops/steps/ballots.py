@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tfops import dsse
-from tfops.adapters.git import git_env
+from tfops.adapters.git import Commit, git_env
 from tfops.adapters.ssh import SshKey
 from tfops.approval import Ballot, Tally, Vote, decode_vote, question_of, tally
 from tfops.attestation import Purpose
@@ -87,15 +87,35 @@ def _takes_signatures(purpose: Purpose, gate: Gate) -> bool:
 def _barred(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Iterable[tuple[str, str]]:
     source = artifact.statement.predicate.source
     head = session.store.known_head(surveyed.id, session.keys)
-    base = source.base or baseline(head).commit or None
-    return barred(session, base, source.commit)
+    return own_work(session, surveyed, source.base or baseline(head).commit or None, source.commit)
+
+
+def own_work(session: Session, surveyed: Surveyed, base: str | None, tip: str) -> Iterable[tuple[str, str]]:
+    """The people who may not approve what the stack became between two commits, and why.
+
+    Without a base it is new: then those who wrote what it is made of, since tfops was set up. What is older nobody was
+    asked about, whoever wrote it; else a small team could never approve anything for the first time. A shallow clone
+    is made whole first: what it lacks may be anybody's. Raises FailedError where that cannot be.
+    """
+    repository = session.repository
+    if base is not None:
+        return barred(session, base, tip)
+    if repository.is_shallow:
+        session.say(surveyed.id, "fetching history: this clone is shallow, and nobody approves their own work")
+        repository.unshallow(session.revision.branch)
+    commits = repository.touching(surveyed.inputs.entries, tip=tip, since=session.began_at)
+    return _people_behind(session, [*repository.commits(None, tip), *commits])
 
 
 def barred(session: Session, base: str | None, tip: str) -> Iterable[tuple[str, str]]:
     """The people who wrote or committed anything between two commits, and what."""
+    return _people_behind(session, session.repository.commits(base, tip))
+
+
+def _people_behind(session: Session, commits: Iterable[Commit]) -> Iterable[tuple[str, str]]:
     people = {email: person.name for person in session.approvers for email in person.emails}
     known: dict[str, str] = {}
-    for commit in session.repository.commits(base, tip):
+    for commit in commits:
         for email in commit.emails & people.keys():
             known.setdefault(people[email], f"wrote or committed {commit.id[:12]}")
     return known.items()

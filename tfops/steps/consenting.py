@@ -11,7 +11,7 @@ from tfops.deployment import baseline
 from tfops.errors import VerificationError
 from tfops.gate import Consent
 from tfops.steps.applying import Approvals
-from tfops.steps.ballots import Decided, barred, decided
+from tfops.steps.ballots import Decided, barred, decided, own_work
 from tfops.steps.code_owners import missing_owners
 from tfops.steps.inputs_archive import unpack
 from tfops.steps.merge_result import as_merged
@@ -218,6 +218,8 @@ def _content(stack: StackRun, artifact: PlanArtifact, wanted: Content) -> Conten
     if made_of is None or plan.purpose is not Purpose.SPECULATIVE:
         return Content(changes=frozenset(changes), inputs=frozenset())
     before = _manifest(stack, plan.base_fingerprint) if plan.base_fingerprint else None
+    if plan.base_fingerprint and before is None:  # somebody removed what it begins with: not everything is new
+        return Content(changes=frozenset(changes), inputs=frozenset())
     found = content(changes, before=before, now=made_of)
     if artifact.runner in stack.session.review_keys:
         return as_merged(stack.session, stack.id, plan.source, found)
@@ -234,7 +236,7 @@ def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
 def _nobody(stack: StackRun, gate: Gate) -> Tally:
     session, base = stack.session, baseline(stack.head).commit or None
     people = {person.name for person in session.approvers if not person.is_revoked}
-    people -= {person for person, _ in barred(session, base, session.revision.commit)}
+    people -= {person for person, _ in own_work(session, stack.surveyed, base, session.revision.commit)}
     return Tally(
         approved_by=(),
         rejected_by=(),

@@ -29,7 +29,15 @@ from tfops.steps.landings import Landings
 from tfops.steps.place import Place, place_of
 from tfops.steps.policy_files import policy_files
 from tfops.steps.store import Store, open_store
-from tfops.steps.trust_records import keys_of, read_trust, refuse_other_store, remember_store, review_keys_of, rules_of
+from tfops.steps.trust_records import (
+    first_record,
+    keys_of,
+    read_trust,
+    refuse_other_store,
+    remember_store,
+    review_keys_of,
+    rules_of,
+)
 from tfops.tree import Tree
 from tfops.trust import Rules, Trust, still_trusted
 from tfops.versions import parse_constraints
@@ -116,6 +124,12 @@ class Session:
     def rules(self) -> Rules:
         """The rules in force, which judge; this revision's own where there are none yet."""
         return rules_of(self.trust, self.caller) if self.trust else self.head_rules
+
+    @cached_property
+    def began_at(self) -> str | None:
+        """The commit with which tfops was set up: what is older was written before anybody was asked. None if unknown."""
+        commit = first_record(self.store, self.trust).record.source.commit if self.trust else self.revision.commit
+        return commit if commit and self.repository.has(commit) else None
 
     @property
     def is_followed(self) -> bool:
