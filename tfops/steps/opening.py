@@ -127,7 +127,7 @@ class Session:
 
     @cached_property
     def began_at(self) -> str | None:
-        """The commit with which tfops was set up: what is older was written before anybody was asked. None if unknown."""
+        """The commit tfops was set up with: what is older was written before anybody was asked. None if unknown."""
         commit = first_record(self.store, self.trust).record.source.commit if self.trust else self.revision.commit
         return commit if commit and self.repository.has(commit) else None
 
