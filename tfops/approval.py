@@ -202,7 +202,7 @@ class Tally:
 def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
     """Count the last decision of each person. One that ended brings no earlier one back: it was their last word."""
     about_it, uncounted = _split(votes, lambda vote: _why_not_about_it(ballot, vote, now))
-    latest, void = _split(_latest(about_it), lambda vote: _why_void(ballot, vote, now))
+    latest, void = _split(last_words(about_it), lambda vote: _why_void(ballot, vote, now))
     uncounted += void
     approving = [vote for vote in latest if vote.record.decision is Word.APPROVED]
     approved = tuple(sorted(vote.owner for vote in approving)) if ballot.takes_signatures else ()
@@ -261,11 +261,12 @@ def _one_line(comment: str) -> str:
     return line if len(line) <= _LONGEST_COMMENT else f"{line[: _LONGEST_COMMENT - 1]}…"
 
 
-def _latest(votes: Sequence[Vote]) -> list[Vote]:
-    """The last word of each person; of two at the same moment the one that stops."""
+def last_words(votes: Sequence[Vote]) -> list[Vote]:
+    """The last word of each person, as they followed upon each other; of two at the same moment the one that stops."""
     order = {Word.APPROVED: 0, Word.WITHDRAWN: 1, Word.REJECTED: 2}
     last: dict[str, Vote] = {}
     for vote in sorted(votes, key=lambda one: (one.record.decided_on, order[one.record.decision])):
+        last.pop(vote.owner, None)
         last[vote.owner] = vote
     return list(last.values())
 

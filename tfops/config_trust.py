@@ -42,7 +42,12 @@ class Approver:
     @property
     def keys(self) -> tuple[SshPublicKey, ...]:
         """The keys that count."""
-        return () if self.is_revoked else tuple(parse_ssh_key(line) for line in self.ssh_keys)
+        return () if self.is_revoked else self.every_key
+
+    @property
+    def every_key(self) -> tuple[SshPublicKey, ...]:
+        """All of the person's keys, whether they count or not."""
+        return tuple(parse_ssh_key(line) for line in self.ssh_keys)
 
     def at(self, moment: datetime) -> "Approver":
         """The person as they count at a moment: revoked where their time is over."""

@@ -15,6 +15,9 @@ class Span:
     begins: datetime
     ends: datetime
 
+    def __str__(self) -> str:
+        return f"{self.begins:%Y-%m-%d %H:%M} to {self.ends:%Y-%m-%d %H:%M %Z}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weekly:
@@ -28,6 +31,10 @@ class Weekly:
     ends: time = time(0)
     timezone: str = "UTC"
 
+    def __str__(self) -> str:
+        days = ", ".join(self.days) if self.days != DAYS else "every day"
+        return f"{days}, {self.begins:%H:%M} to {self.ends:%H:%M} {self.timezone}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
@@ -36,6 +43,11 @@ class Freeze:
     name: str
     once: Span | None = None
     weekly: Weekly | None = None
+
+    @property
+    def words(self) -> str:
+        """What it is called and when it is, for people."""
+        return f"{self.name} ({self.once or self.weekly})"
 
 
 def frozen_until(freeze: Freeze, now: datetime) -> datetime | None:

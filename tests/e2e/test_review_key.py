@@ -74,7 +74,9 @@ def test_a_plan_for_review_is_signed_with_it_read_approved_and_applied_after_the
     assert _log(world) == before
     for command in ("verify", "inspect"):
         assert world.sandbox.json(command, plan_id).code == 0
-    assert {"name": "pr", "only": "speculative"} in world.sandbox.json("trust").json["runners"]
+    assert {"name": "pr", "only": "speculative", "public_key": "keys/pr.pub"} in world.sandbox.json("trust").json[
+        "runners"
+    ]
     world.sandbox.key.write_bytes(own)
     world.merge("more")
     assert world.sandbox.sync(expect=0).outcomes == {"prod": "applied"}

@@ -190,22 +190,61 @@ def test_where_nobody_can_be_asked_the_runner_accepts_the_rules_by_hand_and_it_i
     _push(deployed, deployed.config(count=0))
     assert deployed.sandbox.json("trust").code == 3
     done = deployed.sandbox.json("trust", "accept", "--reason", "all three have left")
-    assert (done.code, done.json["version"], done.json["environments"]) == (
-        0,
-        2,
-        [{"environment": "prod", "approvals": 0, "protect": [], "freeze": [], "policy": []}],
-    )
+    assert (done.code, done.json["version"], done.json["environments"][0]["approvals"]) == (0, 2, 0)
     assert deployed.sandbox.sync(expect=0).json["rules"] is None
     entries = deployed.sandbox.json("audit", "verify").json["entries"]
     assert entries[-1]["event"] == "change-rules"
     assert "all three have left" in entries[-1]["reason"]
 
 
+def test_who_accepts_rules_by_hand_sees_what_changed_and_whose_rejection_it_overruled(deployed: Team) -> None:
+    _push(deployed, deployed.config(count=0))
+    change = deployed.sandbox.sync(expect=3).json["rules"]["id"]
+    assert deployed.approve(change, "alice").code == 0
+    assert deployed.reject(change, "carol", "not without me").code == 0
+    done = deployed.sandbox.tfops("trust", "accept", "--reason", "carol is on holiday")
+    assert done.code == 0, done
+    assert 'environment "prod" asks for no approvals instead of 2 approvals' in done.out
+    assert "-  approval { count = 2 }" in done.out
+    assert f"overruled: carol rejected {change[:12]}: not without me" in done.out
+    *_, last = deployed.sandbox.json("audit", "verify").json["entries"]
+    assert last["details"]["changes"] == 'environment "prod" asks for no approvals instead of 2 approvals'
+    said = f"alice approved {change[:12]}; carol rejected {change[:12]}: not without me"
+    assert (last["event"], last["details"]["overruled"]) == ("change-rules", said)
+    again = deployed.sandbox.tfops("trust", "accept", "--reason", "once more")
+    assert "nothing was changed" in again.out
+    assert len(_records(deployed)) == 2
+
+
+def test_after_a_branch_was_rewritten_its_rules_are_accepted_by_hand_and_followed_again(deployed: Team) -> None:
+    sandbox = deployed.sandbox
+    sandbox.git("commit", "-q", "--amend", "-m", "another history")
+    sandbox.git("push", "-q", "--force", "origin", "main")
+    assert "they stay as they are" in sandbox.sync("--allow-backward").err
+    done = sandbox.json("trust", "accept", "--reason", "history was cleaned")
+    assert (done.code, done.json["version"], len(done.json["accepted"]["changes"])) == (0, 2, 1), done
+    assert "they follow the rewritten branch" in done.json["accepted"]["changes"][0]
+    assert "they stay as they are" not in sandbox.sync("--allow-backward").err
+
+
+def test_the_rules_of_a_branch_that_they_do_not_follow_are_not_accepted(deployed: Team) -> None:
+    sandbox = deployed.sandbox
+    sandbox.git("checkout", "-q", "-b", "topic")
+    sandbox.commit({"tfops.hcl": deployed.config(count=0)})
+    refused = sandbox.json("trust", "accept", "--reason", "mine", "--branch", "topic")
+    assert (refused.code, refused.errors) == (3, ["trust.other_branch"])
+    assert "--branch main" in refused.messages
+    assert len(_records(deployed)) == 1
+
+
 def test_the_rules_in_force_are_shown_with_what_waits(deployed: Team) -> None:
     text = deployed.sandbox.tfops("trust")
     assert text.code == 0
     assert "rules in force: version 1, from main@" in text.out
-    assert "environment prod: 2 approvals" in text.out
+    assert "signatures" in text.out
+    assert "ssh-ed25519 SHA256:" in text.out
+    (prod,) = deployed.sandbox.json("trust").json["environments"]
+    assert (prod["approvals"], prod["from"], prod["codeowners"]) == (2, ["signed"], False)
     _push(deployed, deployed.config(count=0))
     shown: Result = deployed.sandbox.tfops("trust")
     assert shown.code == 3

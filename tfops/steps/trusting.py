@@ -1,5 +1,6 @@
 """Which rules judge this run, and how they move: by a first record, or by a change that passes the old rules."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 
@@ -7,7 +8,7 @@ from tfops import audit
 from tfops.approval import Ballot, Question, Tally, joined, tally
 from tfops.attestation import Source
 from tfops.config_gate import Approval, Evidence, Gate
-from tfops.errors import FailedError, VerificationError
+from tfops.errors import VerificationError
 from tfops.landing import Landed, Reviewed, backing, reviewed
 from tfops.steps import audit as audit_log
 from tfops.steps.ballot_box import BallotBox, lost, open_box
@@ -85,7 +86,7 @@ def establish(session: Session) -> None:
             code="trust.missing",
             hint='restore the store; if what the branch says is right: tfops trust accept --reason "…"',
         )
-    _advance(session, reason="the first rules", approved_by=())
+    advance(session, reason="the first rules")
 
 
 def follow(session: Session, *, dry_run: bool) -> Proposal | None:
@@ -102,18 +103,11 @@ def follow(session: Session, *, dry_run: bool) -> Proposal | None:
         return waiting
     if not dry_run:
         approved_by = waiting.tally.approved_by if waiting else ()
-        if not _advance(session, reason="; ".join(change.words), approved_by=approved_by):
+        words = "; ".join(change.words)
+        if not advance(session, reason=words, approved_by=approved_by, details={"changes": words}):
             return follow(session, dry_run=dry_run)
-        session.say("", f"the rules in force are now those of {session.revision}: {'; '.join(change.words)}")
+        session.say("", f"the rules in force are now those of {session.revision}: {words}")
     return None
-
-
-def accept(session: Session, *, reason: str) -> RulesChange:
-    """Put the branch's rules in force without asking anybody: whoever holds a runner's key, by hand, and on record."""
-    change = _change(session) if session.trust else RulesChange(words=("there were none",), approval=Approval(count=0))
-    if not change.is_empty and not _advance(session, reason=f"accepted by hand: {reason}", approved_by=()):
-        raise FailedError("another run moved the rules at the same moment", code="store.conflict", hint="run again")
-    return change
 
 
 def proposal(session: Session) -> Proposal | None:
@@ -132,7 +126,13 @@ def proposal(session: Session) -> Proposal | None:
     counted = _with_reviews(session, session.trust, change, ballot, signed)
     counted = _with_owners(session, change, counted)
     return Proposal(
-        id=id_, change=change, diff=_diff(session), ballot=ballot, tally=counted, unverified=tuple(unverified), box=box
+        id=id_,
+        change=change,
+        diff=difference(session),
+        ballot=ballot,
+        tally=counted,
+        unverified=tuple(unverified),
+        box=box,
     )
 
 
@@ -179,15 +179,20 @@ def _change(session: Session) -> RulesChange:
     trust, nothing = session.trust, RulesChange(words=(), approval=Approval(count=0))
     if trust is None or not session.is_followed:
         return nothing
-    then = trust.record.source.commit
-    if then and not (session.repository.has(then) and session.repository.is_ancestor(then, session.revision.commit)):
+    if not is_after(session, trust):
         session.say(
             "",
-            f"the rules in force come from {then[:12]}, which {session.revision} does not contain: they stay as they "
-            'are. If the branch was rewritten on purpose: tfops trust accept --reason "…"',
+            f"the rules in force come from {trust.record.source.commit[:12]}, which {session.revision} does not "
+            'contain: they stay as they are. If the branch was rewritten on purpose: tfops trust accept --reason "…"',
         )
         return nothing
     return rules_change(session.rules, session.head_rules)
+
+
+def is_after(session: Session, trust: Trust) -> bool:
+    """Whether the revision contains the commit that the rules come from: only then it may ask to change them."""
+    then, repository = trust.record.source.commit, session.repository
+    return not then or (repository.has(then) and repository.is_ancestor(then, session.revision.commit))
 
 
 def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ballot:
@@ -209,7 +214,8 @@ def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ba
     )
 
 
-def _diff(session: Session) -> str:
+def difference(session: Session) -> str:
+    """How the text of the branch's rules differs from that of the rules in force."""
     old, new = session.rules, session.head_rules
     texts = [("tfops.hcl", old.text, new.text)]
     texts += [(path, old.files.get(path, ""), new.files.get(path, "")) for path in sorted({**old.files, **new.files})]
@@ -228,8 +234,13 @@ def _again(session: Session) -> Session:
     return session
 
 
-def _advance(session: Session, *, reason: str, approved_by: tuple[str, ...]) -> bool:
-    """Append the branch's rules to the record. False where another run moved them first: they are to be judged anew."""
+def advance(
+    session: Session, *, reason: str, approved_by: tuple[str, ...] = (), details: Mapping[str, str] | None = None
+) -> bool:
+    """Append the branch's rules to the record, and an entry with these further details to the audit log.
+
+    False where another run moved them first: they are to be judged anew.
+    """
     revision = session.revision
     predicate = next_record(
         session.trust,
@@ -245,6 +256,7 @@ def _advance(session: Session, *, reason: str, approved_by: tuple[str, ...]) -> 
     session.forget_rules()
     if not appended:
         return False
-    details = {"version": str(predicate.version), "revision": revision.commit, "approved_by": ", ".join(approved_by)}
-    audit_log.record(session, audit.Event.CHANGE_RULES, RULES_CHANGE, reason=reason, details=details)
+    said = {"version": str(predicate.version), "revision": revision.commit, "approved_by": ", ".join(approved_by)}
+    said |= details or {}
+    audit_log.record(session, audit.Event.CHANGE_RULES, RULES_CHANGE, reason=reason, details=said)
     return True

@@ -48,10 +48,11 @@ def _enter(session: Session, vote: Vote, *, stack: str, subject: str, digest: st
         "overrides": ", ".join(record.overrides),
         "comment": record.comment,
     }
-    audit.record(session, Event.DECISION, stack, reason=_words(vote, subject), details=details)
+    audit.record(session, Event.DECISION, stack, reason=sentence(vote, subject), details=details)
 
 
-def _words(vote: Vote, subject: str) -> str:
+def sentence(vote: Vote, subject: str) -> str:
+    """A decision in words: "bob rejected 1a2b3c4d5e6f: not on a Friday"."""
     record = vote.record
     past = f", past {' and '.join(record.overrides)}" if record.overrides else ""
     said = f"{vote.owner} {_DID[record.decision]} {subject[:12]}{past}"
