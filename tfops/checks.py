@@ -54,6 +54,15 @@ def text(found: Field) -> str | None:
     return None
 
 
+def program(found: Field) -> str | None:
+    """The name of a program, or an absolute path: one in the checkout would be whatever was pushed there."""
+    name = text(found)
+    if name is not None and "/" in name and not name.startswith("/"):
+        found.refuse("invalid_value", f'cannot be "{name}"', "name a program on PATH, or write an absolute path")
+        return None
+    return name
+
+
 def template(found: Field) -> str | None:
     """A string that may hold variables, in template form: `$${` there stands for the characters `${`."""
     if not isinstance(found.value, Template):

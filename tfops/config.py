@@ -199,7 +199,7 @@ def _terraform(top: Section) -> TerraformSettings:
         return TerraformSettings()
     section.check_names(attributes=("binary", "version"))
     return TerraformSettings(
-        binary=section.get("binary", checks.text, None),
+        binary=section.get("binary", checks.program, None),
         version=section.get("version", checks.constraints, None),
     )
 

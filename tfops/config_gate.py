@@ -36,6 +36,11 @@ class Approval:
     max_age_seconds: float | None = None
 
     @property
+    def asks_people(self) -> bool:
+        """Whether anybody has to approve."""
+        return bool(self.count or self.codeowners)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """What it asks beside the number, for people."""
         return (
@@ -54,7 +59,7 @@ def strictest(gates: Iterable[Approval | None]) -> Approval | None:
     given = [gate for gate in found if gate is not None]
     if len(given) < len(found):
         return None
-    asking = [gate for gate in given if gate.count or gate.codeowners] or given
+    asking = [gate for gate in given if gate.asks_people] or given
     ages = [gate.max_age_seconds for gate in given if gate.max_age_seconds is not None]
     return Approval(
         count=max((gate.count for gate in given), default=0),
@@ -100,6 +105,8 @@ class Gate:
     protects: tuple[Protect, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     policies: tuple[Policy, ...] = ()
+    is_guarded: bool = False
+    """Whether any of what bears on it asks for people: then who pushes does not decide what runs."""
 
     @property
     def wanted(self) -> int:

@@ -65,6 +65,7 @@ def fingerprint(
             "state": str(address),
             "cli_config": cli_config,
             **_roles(stack.aws),
+            **({"pass_env": sorted(stack.pass_env)} if stack.pass_env else {}),
         },
         terraform=terraform,
         variables={name: keyed(environ[name], digest_key) for name in sorted(stack.pass_env) if name in environ},

@@ -1,6 +1,7 @@
 """The rules in force: signed records in the store, each made under the one before it (ADR 0012).
 
-Rules are who may sign, who may approve, and what an environment asks for. What the stacks are is not among them.
+Rules are who may sign, who may approve, what an environment asks for, which Terraform runs, and who is told of drift.
+What the stacks are is not among them.
 """
 
 import hashlib
@@ -120,13 +121,16 @@ def gate_of(environment: str, asked: Gate, former: Iterable[str], rules: Config)
         protects=tuple(dict.fromkeys(protect for gate in gates for protect in gate.protects)),
         freezes=tuple(dict.fromkeys(freeze for gate in gates for freeze in gate.freezes)),
         policies=tuple(one for one in rules.policies if any(name not in known or one.is_for(name) for name in names)),
+        is_guarded=any(gate.is_guarded for gate in gates),
     )
 
 
 def gate_in(environment: Environment | Stack) -> Gate:
     """The gate that an environment, or a stack of it, asks for itself."""
     protects = (environment.protect,) if environment.protect else ()
-    return Gate(approval=environment.approval, protects=protects, freezes=environment.freezes)
+    asked = environment.approval
+    guarded = asked is not None and asked.asks_people
+    return Gate(approval=asked, protects=protects, freezes=environment.freezes, is_guarded=guarded)
 
 
 def still_trusted(rules: Config, head: Config) -> tuple[Approver, ...]:
@@ -183,6 +187,7 @@ def rules_change(old: Rules, new: Rules) -> RulesChange:
         *_forge_changes(old.config, new.config, every),
         *_policy_changes(old, new),
         *_review_changes(old.config, new.config, every),
+        *_runner_changes(old.config, new.config, every),
         *((f"{place} changed", every) for place in PLACES if old.files.get(place) != new.files.get(place)),
     ]
     asked = strictest(Approval(count=1) if gate is None else gate for _, gate in changes) or _NOBODY
@@ -297,6 +302,15 @@ def _review_changes(old: Config, new: Config, every: Approval | None) -> Iterabl
         weaker = not new.review.is_at_least(old.review)
         words = f"code for review may do {'more' if weaker else 'less'} while it is planned"
         yield words, _at_least_one(every) if weaker else _NOBODY
+
+
+def _runner_changes(old: Config, new: Config, every: Approval | None) -> Iterable[_Change]:
+    # Both act as the runner: the program with all that it has, a channel with what a variable of its holds.
+    before, now = (one.terraform.binary or "what PATH has" for one in (old, new))
+    if before != now:
+        yield f"the Terraform that runs is {now} instead of {before}", every
+    if old.notifications != new.notifications:
+        yield "who is told of drift changed", every
 
 
 def _runners(rules: Rules) -> dict[str, tuple[Runner, str | None]]:

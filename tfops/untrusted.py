@@ -5,7 +5,7 @@ cannot know.
 """
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tfops.config import Environment
@@ -18,7 +18,8 @@ from tfops.tree import Tree
 
 # Beside the code, Terraform takes providers from here without asking a registry.
 PLUGIN_DIRECTORY = "terraform.d/plugins"
-_SETTINGS = ("pass_env", "cli_config", "aws", "backend_config")
+SETTINGS = ("pass_env", "cli_config", "aws", "backend_config")
+"""With what Terraform runs: variables, installation, credentials, the backend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +53,16 @@ def plugins(inputs: Inputs) -> tuple[Finding, ...]:
     return tuple(Finding(where=path, what=what, at_plan=True) for path in inputs.entries if path.startswith(place))
 
 
-def settings_changed(before: Environment | None, now: Environment) -> tuple[Finding, ...]:
-    """The settings by which a change would decide with what Terraform runs: variables, credentials, installation."""
+def settings_changed(
+    before: Environment | None, now: Environment, among: Collection[str] = SETTINGS
+) -> tuple[Finding, ...]:
+    """The settings, `among` these, by which a change would decide with what Terraform runs."""
+    if not among:
+        return ()
     if before is None:
         what = f'environment "{now.name}" is new: nobody has agreed yet with which credentials it is planned'
         return (Finding(where="tfops.hcl", what=what, at_plan=True),)
-    changed = (name for name in _SETTINGS if getattr(before, name) != getattr(now, name))
+    changed = (name for name in SETTINGS if name in among and getattr(before, name) != getattr(now, name))
     return tuple(
         Finding(where="tfops.hcl", what=f'environment "{now.name}" changes {name}', at_plan=True) for name in changed
     )
@@ -65,9 +70,12 @@ def settings_changed(before: Environment | None, now: Environment) -> tuple[Find
 
 def file_changed(path: str, before: Tree, now: Tree) -> tuple[Finding, ...]:
     """Whether the file that says how providers are installed, the CLI configuration, is another one than before."""
-    if real_entry(before, path) == real_entry(now, path):
-        return ()
-    return (Finding(where=path, what="says how Terraform installs providers, and is changed", at_plan=True),)
+    return () if real_entry(before, path) == real_entry(now, path) else (installation_changed(path),)
+
+
+def installation_changed(path: str) -> Finding:
+    """That the file is changed which says how Terraform installs providers."""
+    return Finding(where=path, what="says how Terraform installs providers, and is changed", at_plan=True)
 
 
 def _effects(path: str, facts: Facts, review: Review) -> Iterator[Finding]:

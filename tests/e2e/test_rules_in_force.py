@@ -74,7 +74,8 @@ def test_a_new_environment_that_claims_the_state_of_prod_needs_the_gate_of_prod(
     text = deployed.config(count=0).replace('environment "prod"', 'environment "other"')
     moved = '\nmoved {\n  from = "prod"\n  to   = "other"\n}\n'
     _push(deployed, text + moved, **{"prod__more.tf": 'output "x" { value = 1 }\n'})
-    waiting = deployed.sandbox.sync(expect=3)
+    assert deployed.sandbox.sync(expect=3).errors == ["untrusted.code"]
+    waiting = deployed.sandbox.sync("other", "--trust-code", expect=3)
     assert waiting.outcomes == {"other": "waiting"}, waiting
     assert "asks for 2 approvals" in waiting["other"]["reasons"][0]
 

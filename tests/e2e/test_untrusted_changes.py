@@ -75,7 +75,7 @@ def test_attack_a_module_from_elsewhere_is_looked_at_before_anything_of_it_runs(
 def test_attack_the_settings_of_a_change_choose_no_program_no_variables_and_no_credentials(team: Team) -> None:
     owned = team.sandbox.home / "owned"
     evil = '#!/bin/sh\ntouch "$HOME/owned"\nexec terraform "$@"\n'
-    config = team.config(extra='terraform {\n  binary = "./evil"\n}\n')
+    config = team.config(extra=f'terraform {{\n  binary = "{team.sandbox.clone}/evil"\n}}\n')
     config = config.replace('roots = ["prod"]', 'roots = ["prod"]\n  pass_env = ["TFOPS_KEY_PASSPHRASE"]')
     result = plan(team, {"tfops.hcl": config, "evil": evil, "prod/main.tf": CHANGED})
     assert 'tfops.hcl: environment "prod" changes pass_env' in refused(result)
@@ -139,11 +139,6 @@ def test_who_has_read_the_change_plans_it_on_purpose_and_that_is_said(team: Team
     assert result.code == 2, result
     assert "--trust-code" in result.err
     assert 'tfops.hcl: environment "prod" changes pass_env' in result["prod"]["reasons"]
-
-
-def test_the_branch_itself_may_run_what_a_change_may_not(team: Team) -> None:
-    team.sandbox.commit({"prod/main.tf": RESOURCE + 'data "http" "x" {}\n'})
-    assert "untrusted.code" not in team.sandbox.json("plan").errors
 
 
 SECRETS = {

@@ -292,6 +292,24 @@ def test_to_let_code_for_review_do_less_needs_nobody():
     assert (change.words, change.wanted) == (("code for review may do less while it is planned",), 0)
 
 
+@pytest.mark.parametrize(
+    ("extra", "word"),
+    [
+        ('terraform {\n  binary = "/opt/x"\n}\n', "the Terraform that runs is /opt/x instead of what PATH has"),
+        ('notify "n" {\n  url = "https://x.org"\n  secret_env = "S"\n}\n', "who is told of drift changed"),
+    ],
+)
+def test_attack_a_commit_names_a_program_or_a_place_that_drift_is_told_to(extra, word):
+    for old, new in (("", extra), (extra, "")):
+        change = rules_change(_reviewing(old), _reviewing(new))
+        assert (len(change.words), change.wanted) == (1, 2)
+    assert rules_change(_reviewing(""), _reviewing(extra)).words == (word,)
+
+
+def test_a_constraint_on_the_version_asks_nobody():
+    assert rules_change(_reviewing(""), _reviewing('terraform {\n  version = "~> 1.11"\n}\n')).is_empty
+
+
 def test_to_let_sync_destroy_by_itself_asks_for_what_the_environment_asks_and_to_forbid_it_for_nobody():
     quiet = parse_config(PROD.replace("COUNT", "2") + "}\n")
     prunes = parse_config(PROD.replace("COUNT", "2") + "  prune = true\n}\n")

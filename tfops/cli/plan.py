@@ -9,7 +9,7 @@ import click
 
 from tfops.cli.options import Setting, branch_option, jobs_option, output_options
 from tfops.cli.output import Result
-from tfops.cli.sync import warn_of_ignored
+from tfops.cli.sync import say_trusted, warn_of_ignored
 from tfops.errors import Exit
 from tfops.pipelines import Event, Pipeline, event_path, pipeline
 from tfops.workflows.plan import Plans, StackPlan
@@ -26,7 +26,7 @@ from tfops.workflows.plan import Plans, StackPlan
 @click.option("--base", metavar="BRANCH", help="The branch a change is for; with --speculative, else the pipeline's.")
 @click.option("--head", metavar="COMMIT", help="The change: a branch, a tag or a commit; else the pipeline's, or HEAD.")
 @click.option("--change", type=click.IntRange(min=1), metavar="N", help="The number of the change on the forge.")
-@click.option("--trust-code", is_flag=True, help="Somebody has read the change: let its code run while it is planned.")
+@click.option("--trust-code", is_flag=True, help="Somebody has read the code: let it run while it is planned.")
 @jobs_option
 @output_options
 def command(
@@ -45,14 +45,12 @@ def command(
     """Plan stacks at the branch's head, sign the plans and store them. Exit 2 where changes are pending."""
     from tfops.steps.opening import open_review, open_session
     from tfops.steps.schedule import default_jobs
-    from tfops.workflows.plan import plan, review
+    from tfops.workflows.plan import Aim, plan, review
 
     caller = setting.caller()
     hint = _pipeline(caller.environ) if speculative else None
     base = base or (hint.base if hint else None)
-    _check_options(
-        speculative=speculative, base=base, head=head, change=change, revision=revision, trust_code=trust_code
-    )
+    _check_options(speculative=speculative, base=base, head=head, change=change, revision=revision)
     warn_of_ignored(setting, caller.environ)
     number, tick = jobs or default_jobs(), setting.screen.tick
     if speculative:
@@ -61,7 +59,7 @@ def command(
         commit = merged.revision.commit
         number_on_forge = change or (hint.change if hint else None)
         if trust_code:
-            setting.screen.error_line(f"--trust-code: what the code of {tip} runs while it is planned is not refused")
+            say_trusted(setting, tip)
         plans = review(
             before,
             merged,
@@ -74,7 +72,9 @@ def command(
         )
     else:
         session = open_session(caller, branch=branch, revision=revision)
-        plans = plan(session, stacks, out=out, jobs=number, tick=tick)
+        if trust_code:
+            say_trusted(setting, str(session.revision))
+        plans = plan(session, stacks, out=out, jobs=number, tick=tick, aim=Aim(trust_code=trust_code))
         commit = None
     setting.screen.show(
         Result(
@@ -107,12 +107,11 @@ def _check_options(
     head: str | None,
     change: int | None,
     revision: str | None,
-    trust_code: bool,
 ) -> None:
     if speculative and (base is None or revision is not None):
         raise click.UsageError("--speculative takes --base BRANCH and --head COMMIT, and no --revision")
-    if not speculative and (trust_code or (base, head, change) != (None, None, None)):
-        raise click.UsageError("--base, --head, --change and --trust-code go with --speculative")
+    if not speculative and (base, head, change) != (None, None, None):
+        raise click.UsageError("--base, --head and --change go with --speculative")
 
 
 def _entry(stack: StackPlan) -> dict[str, Any]:

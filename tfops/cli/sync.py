@@ -26,6 +26,7 @@ from tfops.workflows.sync import Synced
 @click.option("--plan", "plan_name", metavar="ID|DIR", help="Apply that very plan, or its equal, to one STACK.")
 @click.option("--allow-backward", is_flag=True, help="Allow a revision that does not contain the deployed one.")
 @click.option("--as-new", is_flag=True, help="Apply a stack that looks like a renamed one as a new one.")
+@click.option("--trust-code", is_flag=True, help="Somebody has read STACKS: let their code run while it is planned.")
 @click.option(
     "--lock-wait",
     type=click.FloatRange(0, 86400),
@@ -45,6 +46,7 @@ def command(
     plan_name: str | None,
     allow_backward: bool,
     as_new: bool,
+    trust_code: bool,
     lock_wait: float,
     jobs: int | None,
 ) -> Exit:
@@ -64,9 +66,17 @@ def command(
             code="usage.prune",
             hint="tfops sync --prune; what of it may be destroyed is decided by approving its plans",
         )
+    if trust_code and not (stacks or prune):
+        raise UsageError(
+            "--trust-code is for the stacks whose code somebody has read: name them",
+            code="usage.trust_code",
+            hint="tfops sync STACK --trust-code",
+        )
     caller = setting.caller()
     warn_of_ignored(setting, caller.environ)
     session = open_session(caller, branch=branch)
+    if trust_code:
+        say_trusted(setting, str(session.revision))
     options = Options(
         names=stacks,
         dry_run=dry_run,
@@ -74,6 +84,7 @@ def command(
         replan=replan,
         allow_backward=allow_backward,
         as_new=as_new,
+        trust_code=trust_code,
         jobs=jobs or default_jobs(),
         lock_wait_seconds=lock_wait,
         given=verified_artifact(plan_name, session) if plan_name else None,
@@ -94,6 +105,11 @@ def command(
         )
     )
     return synced.exit_code
+
+
+def say_trusted(setting: Setting, revision: str) -> None:
+    """Say that code runs because somebody says to have read it."""
+    setting.screen.error_line(f"--trust-code: what the code of {revision} runs while it is planned is not refused")
 
 
 def warn_of_ignored(setting: Setting, environ: Mapping[str, str]) -> None:

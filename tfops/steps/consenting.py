@@ -71,14 +71,22 @@ def is_agreed(stack: StackRun, gate: Gate) -> bool:
 
     What they did not approve is not approved by having changed nothing yet.
     """
-    if gate.approval is not None and not (gate.wanted or gate.approval.codeowners):
-        return True
+    return bool(gate.approval and not gate.approval.asks_people) or not unapproved(stack, gate)
+
+
+def unapproved(stack: StackRun, gate: Gate) -> tuple[str, ...]:
+    """What the stack is made of that fewer people approved than an apply would need: names of inputs, sorted.
+
+    All that changed where nothing is ever applied automatically, or where an owner's approval is missing.
+    """
     wanted = _wanted(stack, set())
-    if not wanted.inputs:
-        return True
+    changed = tuple(sorted({name for name, _, _ in wanted.inputs}))
+    if gate.approval is None or not changed:
+        return changed
     approved = _evidence(stack, wanted, gate).approved
-    covered = gate.approval is not None and gap(wanted, approved, gate.wanted).is_empty
-    return covered and not missing_owners(stack.session, gate, wanted, approved)
+    if missing_owners(stack.session, gate, wanted, approved):
+        return changed
+    return gap(wanted, approved, gate.wanted).inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

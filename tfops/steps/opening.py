@@ -157,7 +157,7 @@ class Session:
 
     def forget_rules(self) -> None:
         """The rules in force moved: read them again."""
-        for name in ("trust", "rules", "keys", "review_keys", "approvers", "forge", "landings"):
+        for name in ("trust", "rules", "keys", "review_keys", "approvers", "forge", "landings", "program"):
             vars(self).pop(name, None)
 
     @cached_property
@@ -217,9 +217,9 @@ class Session:
 
     @cached_property
     def program(self) -> Program:
-        """The Terraform to run; refused when it does not meet the configuration's constraint."""
-        settings = self.config.terraform
-        program = find_program(settings.binary, environ=self.caller.environ, cache=self.caller.cache)
+        """The Terraform to run, as the rules in force have it; refused where this revision's constraint is not met."""
+        settings, binary = self.config.terraform, self.rules.config.terraform.binary
+        program = find_program(binary, environ=self.caller.environ, cache=self.caller.cache)
         if settings.version and not parse_constraints(settings.version).allows(program.version):
             raise FailedError(
                 f"tfops.hcl asks for Terraform {settings.version}, but {program.argv[0]} is {program.version}",
@@ -357,7 +357,7 @@ def as_of(branch: Session, revision: Revision) -> Session:
     theirs = read_configuration(files, str(revision), branch.caller)
     config = replace(
         theirs,
-        # The change may ask for a version; which program that is, it may not say: it would run at once.
+        # The change may ask for a version; which program that is, it may not say, not even in a store without rules.
         terraform=replace(branch.config.terraform, version=theirs.terraform.version),
         store=branch.config.store,
         signing_key=branch.config.signing_key,

@@ -72,6 +72,8 @@ class Options:
     replan: bool = False
     allow_backward: bool = False
     as_new: bool = False
+    trust_code: bool = False
+    """Somebody has read what too few people approved: its code may run while it is planned."""
     jobs: int = 1
     lock_wait_seconds: float = 30.0
     given: PlanArtifact | None = None

@@ -25,6 +25,8 @@ from tfops.steps.state import Snapshot, check_integrity
 from tfops.steps.store import STATEMENT, PlanArtifact, open_artifact
 from tfops.steps.surveyed import snapshot
 from tfops.steps.trusting import gate_for
+from tfops.steps.unapproved import suspicion
+from tfops.steps.untrusted import check_code, check_downloaded, withheld
 from tfops.steps.workplace import (
     Workplace,
     initialise,
@@ -51,9 +53,13 @@ def reconcile(stack: StackRun, hold: Hold) -> StackSync:
 def _reconcile(stack: StackRun, hold: Hold) -> StackSync:
     session = stack.session
     wait = stack.options.lock_wait_seconds
-    with workplace(session, stack.surveyed, purpose="sync", hold=hold, wait_seconds=wait) as work:
+    suspected = suspicion(stack)
+    check_code(session, stack.surveyed, suspected)
+    hidden = withheld(suspected)
+    with workplace(session, stack.surveyed, purpose="sync", hold=hold, withheld=hidden, wait_seconds=wait) as work:
         stack.work = work
         initialise(session, work)
+        check_downloaded(session, work, suspected)
         if stack.options.dry_run:
             return _plan_and_apply(stack, work)
         if stack.is_new:

@@ -12,11 +12,14 @@ from tfops.stacks import Stack
 from tfops.steps.errored import refuse_errored
 from tfops.steps.kept import kept_inputs
 from tfops.steps.lifecycle import ignored
-from tfops.steps.opening import Session
+from tfops.steps.opening import Session, now
+from tfops.steps.outcome import Options, StackRun
 from tfops.steps.planning import Looked, Planned, change_refs, look_plan
 from tfops.steps.state import Snapshot
 from tfops.steps.survey import fingerprint_of
 from tfops.steps.surveyed import Surveyed
+from tfops.steps.unapproved import suspicion
+from tfops.steps.untrusted import Suspicion, check_code, check_downloaded, withheld
 from tfops.steps.workplace import Workplace, current_state, initialise, workplace
 from tfops.wiring import Wiring
 
@@ -98,7 +101,7 @@ def scan(session: Session, target: Target) -> Scanned:
     session.place.wait_for_applies(session.wanted(stack, "drift", wait_seconds=APPLY_WAIT_SECONDS))
     newest = fingerprint_of(session, target.surveyed) if target.surveyed else None
     base = _base(session, target, head, newest)
-    seen = _look(base.session, base.surveyed, "drift")
+    seen = _look(base.session, base.surveyed, "drift", base.fingerprint, head)
     _refuse_unfinished(session, stack.id, head, seen.state)
     applied = _judged(seen, _context(base, seen))
     scanned = Scanned(drift=applied, applied=applied, base=base, seen=seen, judged=seen.looked.planned, runs=seen.runs)
@@ -121,10 +124,14 @@ def _base(session: Session, target: Target, head: Deployment, newest: Fingerprin
     )
 
 
-def _look(session: Session, surveyed: Surveyed, purpose: str) -> Seen:
-    with workplace(session, surveyed, purpose=purpose, wait_seconds=WORK_WAIT_SECONDS) as work:
+def _look(session: Session, surveyed: Surveyed, purpose: str, made_of: Fingerprint, head: Deployment) -> Seen:
+    suspected = _suspicion(session, surveyed, made_of, head)
+    check_code(session, surveyed, suspected)
+    hidden = withheld(suspected)
+    with workplace(session, surveyed, purpose=purpose, withheld=hidden, wait_seconds=WORK_WAIT_SECONDS) as work:
         _refuse_locked(surveyed)
         initialise(session, work)
+        check_downloaded(session, work, suspected)
         refuse_errored(session, surveyed.id)
         state = current_state(session, work)
         looked = look_plan(session, work, state)
@@ -132,6 +139,20 @@ def _look(session: Session, surveyed: Surveyed, purpose: str) -> Seen:
         planned = looked.planned
         names = ignored(work) if planned and planned.plan.resource_drift else {}
         return Seen(looked=looked, state=state, ignored=names, runs=work.terraform.runs)
+
+
+def _suspicion(session: Session, surveyed: Surveyed, made_of: Fingerprint, head: Deployment) -> Suspicion | None:
+    """A look runs as much of the code as a sync does, and nobody asked for it."""
+    stack = StackRun(
+        session=session,
+        surveyed=surveyed,
+        live={},
+        options=Options(dry_run=True),
+        fingerprint=made_of,
+        head=head,
+        started_on=now(),
+    )
+    return suspicion(stack)
 
 
 def _refuse_locked(surveyed: Surveyed) -> None:
@@ -175,7 +196,7 @@ def _beside(session: Session, target: Target, newest: Fingerprint | None, scanne
     assert scanned.base is not None and scanned.seen is not None  # noqa: S101
     revision = str(session.revision)
     try:
-        newer = _look_at_head(session, target, scanned.seen)
+        newer = _look_at_head(session, target, newest, scanned)
     except InterruptedRunError:
         raise
     except TfopsError as error:
@@ -192,13 +213,14 @@ def _beside(session: Session, target: Target, newest: Fingerprint | None, scanne
     )
 
 
-def _look_at_head(session: Session, target: Target, seen: Seen) -> Seen:
-    if target.surveyed is None:
+def _look_at_head(session: Session, target: Target, newest: Fingerprint | None, scanned: Scanned) -> Seen:
+    assert scanned.base is not None and scanned.seen is not None  # noqa: S101
+    if target.surveyed is None or newest is None:
         raise target.unreadable or FailedError("it cannot be read", code="scan.head", hint="correct it")
-    newer = _look(session, target.surveyed, "plan")
+    newer = _look(session, target.surveyed, "plan", newest, scanned.base.head)
     if newer.looked.failure is not None:
         raise newer.looked.failure
-    if newer.state != seen.state:
+    if newer.state != scanned.seen.state:
         raise FailedError("the state was written between two plans", code="scan.torn", hint="scan again")
     return newer
 

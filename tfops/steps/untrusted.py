@@ -12,7 +12,8 @@ from tfops.modules import Facts, Product, active_files, scan
 from tfops.steps.opening import Session
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.workplace import Workplace
-from tfops.untrusted import Finding, code_findings, file_changed, plugins, settings_changed
+from tfops.tree import Tree
+from tfops.untrusted import Finding, code_findings, file_changed, installation_changed, plugins, settings_changed
 
 # Whoever has one of these speaks for a person or for the pipeline.
 _FORGE_TOKENS = frozenset(
@@ -28,13 +29,15 @@ _ALWAYS = frozenset({"TFOPS_*", "ACTIONS_*", "CREDENTIALS_DIRECTORY"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspicion:
-    """What a change is held against: the branch without it, and what the rules in force allow.
+    """Why a stack's code is looked at before any of it runs, and what the rules in force allow of it.
 
-    With `is_trusted` somebody has read it, and nothing is refused.
+    `settings` are those that nobody agreed to yet. With `is_trusted` somebody has read it all: nothing is refused.
     """
 
-    branch: Session
     review: Review
+    settings: tuple[Finding, ...] = ()
+    why: str
+    way_on: str
     is_trusted: bool = False
 
     @property
@@ -45,15 +48,37 @@ class Suspicion:
         return _ALWAYS | agent | tokens
 
 
-def check_code(session: Session, surveyed: Surveyed, suspicion: Suspicion) -> tuple[str, ...]:
-    """What the stack's code would do when it is applied, in sentences.
+def of_a_change(branch: Session, merged: Session, surveyed: Surveyed, *, is_trusted: bool) -> Suspicion:
+    """What a stack is suspected of as merging a change for review would make it.
+
+    Its settings are held against what the branch has. A branch that the rules in force do not follow may say anything:
+    there they are held against the rules.
+    """
+    return Suspicion(
+        review=branch.rules.config.review,
+        settings=_settings_of_a_change(branch, merged, surveyed),
+        why="planning it would run what nobody has read",
+        way_on="read it; who trusts it plans it with --trust-code, or has it allowed: review { allow = [ … ] }",
+        is_trusted=is_trusted,
+    )
+
+
+def withheld(suspicion: Suspicion | None) -> frozenset[str]:
+    """The variables that Terraform does not see while it plans; none where nothing is suspected."""
+    return suspicion.withheld if suspicion else frozenset()
+
+
+def check_code(session: Session, surveyed: Surveyed, suspicion: Suspicion | None) -> tuple[str, ...]:
+    """What the stack's code would do when it is applied, in sentences; nothing where it is not suspected.
 
     Raises RefusedError `untrusted.code`, with every place, where planning alone would run something that the rules in
     force do not allow: before any of it is downloaded or started.
     """
+    if suspicion is None:
+        return ()
     product = session.program.product
     found = (
-        *_about_settings(session, surveyed, suspicion),
+        *suspicion.settings,
         *plugins(surveyed.inputs),
         *code_findings(surveyed.inputs.facts, suspicion.review, product=product),
     )
@@ -66,39 +91,47 @@ def flagged(session: Session, surveyed: Surveyed) -> tuple[str, ...]:
     return tuple(dict.fromkeys(finding.sentence for finding in found))
 
 
-def check_downloaded(session: Session, work: Workplace, suspicion: Suspicion) -> tuple[str, ...]:
+def check_downloaded(session: Session, work: Workplace, suspicion: Suspicion | None) -> tuple[str, ...]:
     """The same for the modules that `init` brought, before anything of them runs."""
+    if suspicion is None:
+        return ()
     product = session.program.product
     facts = dict(_downloaded(work, "tofu" if product == "tofu" else "terraform"))
     return _told(work.surveyed.id, code_findings(facts, suspicion.review, product=product), suspicion)
 
 
-def _about_settings(session: Session, surveyed: Surveyed, suspicion: Suspicion) -> tuple[Finding, ...]:
+def _settings_of_a_change(branch: Session, merged: Session, surveyed: Surveyed) -> tuple[Finding, ...]:
     name = surveyed.stack.environment.partition("@")[0]
-    before = {one.name: one for one in suspicion.branch.config.environments}
-    now = next(one for one in session.config.environments if one.name == name)
+    config = branch.config if branch.is_followed else branch.rules.config
+    before = {one.name: one for one in config.environments}
+    now = next(one for one in merged.config.environments if one.name == name)
     found = settings_changed(before.get(name), now)
     installs = surveyed.stack.cli_config
     if installs is None or surveyed.cli_config is not None:
         return found
-    return (*found, *file_changed(installs, suspicion.branch.tree, session.tree))
+    known = _tree_in_force(branch)
+    return (*found, *(file_changed(installs, known, merged.tree) if known else (installation_changed(installs),)))
+
+
+def _tree_in_force(branch: Session) -> Tree | None:
+    """The files that settings name as they are agreed to: those of the branch, where the rules in force follow it."""
+    if branch.trust is None or branch.is_followed:
+        return branch.tree
+    source, repository = branch.trust.record.source, branch.repository
+    return repository.tree(repository.revision(source.branch, source.commit)) if repository.has(source.commit) else None
 
 
 def _told(stack: str, found: Iterable[Finding], suspicion: Suspicion) -> tuple[str, ...]:
     findings = tuple(dict.fromkeys(found))
     running = [finding for finding in findings if finding.at_plan]
     if running and not suspicion.is_trusted:
-        raise RefusedError.of(_problem(stack, finding) for finding in running)
+        raise RefusedError.of(_problem(stack, finding, suspicion) for finding in running)
     return tuple(finding.sentence for finding in findings)
 
 
-def _problem(stack: str, finding: Finding) -> Problem:
-    return Problem(
-        code="untrusted.code",
-        message=f"{stack}: {finding.sentence}; planning it would run what nobody has read",
-        hint="read it; who trusts it plans it with --trust-code, or has it allowed: review { allow = [ … ] }",
-        stack=stack,
-    )
+def _problem(stack: str, finding: Finding, suspicion: Suspicion) -> Problem:
+    message = f"{stack}: {finding.sentence}; {suspicion.why}"
+    return Problem(code="untrusted.code", message=message, hint=suspicion.way_on, stack=stack)
 
 
 def _downloaded(work: Workplace, product: Product) -> Iterable[tuple[str, Facts]]:

@@ -62,8 +62,8 @@ def doctor(caller: Caller, *, branch: str | None) -> Diagnosis:
 def _checks(session: Session) -> list[tuple[str, Callable[[], str]]]:
     return [
         ("configuration", lambda: f"environments: {len(session.config.environments)}, at {session.revision}"),
-        ("terraform", lambda: _terraform(session)),
         ("store", lambda: f"{session.store.id[:12]} at {session.place.where}"),
+        ("terraform", lambda: _terraform(session)),
         ("store is writable", lambda: _write_something(session)),
         ("runner keys", lambda: ", ".join(sorted(session.keys)) or "none"),
         ("signing key", lambda: f'runner "{session.runner}"'),

@@ -86,12 +86,13 @@ def drift(session: Session, request: Request, *, tick: Tick) -> Drifts:
 
 def _told(session: Session, events: list[Event]) -> tuple[Delivery, ...]:
     """Tell whoever wants to know what is new."""
-    if not session.config.notifications:
+    channels = session.rules.config.notifications
+    if not channels:
         return ()
     from tfops.steps.alerting import deliver
 
     source = f"urn:tfops:store:{session.store.id}"
-    return tuple(deliver(session.config.notifications, events, environ=session.caller.environ, source=source))
+    return tuple(deliver(channels, events, environ=session.caller.environ, source=source))
 
 
 def _targets(session: Session) -> dict[str, Target]:

@@ -19,6 +19,7 @@ from tfops.steps.errored import refuse_errored
 from tfops.steps.feedback import Ended, tell_proposed
 from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session, now
+from tfops.steps.outcome import Options, StackRun
 from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
 from tfops.steps.policies import findings
 from tfops.steps.schedule import Schedule, Tick
@@ -28,7 +29,8 @@ from tfops.steps.store import STATEMENT
 from tfops.steps.survey import fingerprint_of, look, survey
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trusting import establish, gate_for
-from tfops.steps.untrusted import Suspicion, check_code, check_downloaded
+from tfops.steps.unapproved import suspicion
+from tfops.steps.untrusted import Suspicion, check_code, check_downloaded, of_a_change, withheld
 from tfops.steps.workplace import Workplace, current_state, initialise, make_workspace, workplace
 
 if TYPE_CHECKING:
@@ -70,24 +72,35 @@ class Plans:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """What the plans are for. `base` is what the branch has, where they are for reviewing a change of it.
+    """What the plans are for. `branch` and `base` are what there is without the change, where they are for its review.
 
-    `suspicion` is what the change is held against, before anything of it runs.
+    With `trust_code` somebody has read the code, and lets it run while it is planned.
     """
 
     purpose: Purpose = Purpose.SYNC
+    branch: Session | None = None
     base: Mapping[str, tuple[Session, Surveyed]] = field(default_factory=dict)
-    suspicion: Suspicion | None = None
+    trust_code: bool = False
 
     @property
     def workplace(self) -> str:
         """Where it is planned: what a change leaves behind there is not in the way of the branch's own plans."""
-        return "review" if self.suspicion else "plan"
+        return "review" if self.branch else "plan"
 
-    @property
-    def withheld(self) -> frozenset[str]:
-        """The variables that Terraform does not see."""
-        return self.suspicion.withheld if self.suspicion else frozenset()
+    def suspicion(self, session: Session, surveyed: Surveyed) -> Suspicion | None:
+        """What the stack is suspected of before anything of it runs; None where there is nothing."""
+        if self.branch is not None:
+            return of_a_change(self.branch, session, surveyed, is_trusted=self.trust_code)
+        stack = StackRun(
+            session=session,
+            surveyed=surveyed,
+            live={},
+            options=Options(dry_run=True, trust_code=self.trust_code),
+            fingerprint=fingerprint_of(session, surveyed),
+            head=session.store.known_head(surveyed.id, session.keys),
+            started_on=now(),
+        )
+        return suspicion(stack)
 
     def signer(self, session: Session) -> "Signer":
         """Our signing key, if it may sign such plans."""
@@ -121,8 +134,7 @@ def review(
     establish(branch)
     merged.forget_rules()
     base = {name: (branch, item) for name, item in look(branch).found.items()}
-    suspicion = Suspicion(branch=branch, review=branch.rules.config.review, is_trusted=trust_code)
-    aim = Aim(purpose=Purpose.SPECULATIVE, base=base, suspicion=suspicion)
+    aim = Aim(purpose=Purpose.SPECULATIVE, branch=branch, base=base, trust_code=trust_code)
     everything = survey(merged)
     affected = [
         name
@@ -163,11 +175,12 @@ def plan(
 
 def _plan_stack(session: Session, surveyed: Surveyed, out: Path | None, aim: Aim) -> StackPlan:
     try:
-        flagged = check_code(session, surveyed, aim.suspicion) if aim.suspicion else ()
-        with workplace(session, surveyed, purpose=aim.workplace, withheld=aim.withheld) as work:
+        suspected = aim.suspicion(session, surveyed)
+        flagged = check_code(session, surveyed, suspected)
+        with workplace(session, surveyed, purpose=aim.workplace, withheld=withheld(suspected)) as work:
             _wait_for_applies(session, surveyed)
             initialise(session, work)
-            flagged += check_downloaded(session, work, aim.suspicion) if aim.suspicion else ()
+            flagged += check_downloaded(session, work, suspected)
             planned = _planned(session, surveyed, work, out, aim)
             return replace(planned, reasons=(*planned.reasons, *flagged))
     except TfopsError as error:

@@ -47,10 +47,10 @@ class Synced:
 
 def sync(session: Session, options: Options, *, tick: Tick) -> Synced:
     """Bring the stacks of the session's branch to its head. `tick` is called often in this thread."""
+    _ = session.store, session.keys  # refuse before anything runs
+    rules = follow(session, dry_run=options.dry_run)  # first: they say which Terraform the survey is made for
     everything = survey(session)
     chosen = select(everything, options.names)
-    _ = session.store, session.keys  # refuse before anything runs
-    rules = follow(session, dry_run=options.dry_run)
     if options.given is None:
         _refuse_out_of_order(session, everything, chosen)
     if options.given is not None and len(chosen) != 1:
