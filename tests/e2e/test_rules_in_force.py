@@ -113,7 +113,8 @@ def test_the_branch_that_the_rules_do_not_follow_cannot_change_them(deployed: Te
     sandbox.git("add", "-A")
     sandbox.git("commit", "-q", "-m", "topic")
     sandbox.git("push", "-q", "origin", "topic")
-    found = sandbox.json("sync", "--branch", "topic")
+    assert sandbox.json("sync", "--branch", "topic").errors == ["untrusted.code"]
+    found = sandbox.json("sync", "--branch", "topic", "preview", "--trust-code")
     assert (found.code, found.outcomes, found.json["rules"]) == (3, {"preview": "waiting"}, None), found
     assert len(_records(deployed)) == 1
 
