@@ -60,6 +60,11 @@ class Source(Document, frozen=True, kw_only=True):
     base: str | None = None
     """Of a plan for review: the commit of the branch that `commit` was merged with; `tree` is what that makes."""
 
+    def __str__(self) -> str:
+        if self.base is None:
+            return f"{self.branch}@{self.commit[:12]}"
+        return f"{self.commit[:12]} merged into {self.branch}@{self.base[:12]}"
+
 
 class StateRef(Document, frozen=True, kw_only=True):
     """The state a plan was made against. `lineage` is None and `serial` 0 where there was none yet."""

@@ -31,7 +31,7 @@ class ForgeSettings:
 
 def forge(top: Section) -> ForgeSettings | None:
     """The forge block; None where there is none: then tfops talks to no forge."""
-    blocks = top.named("forge")
+    blocks = top.named("forge", example='forge "github" {}, or gitlab, bitbucket, azure, gitea')
     for kind, section in blocks:
         if kind not in FORGES:
             section.refuse("invalid_value", "is no forge that tfops knows", suggestion(kind, FORGES))

@@ -120,19 +120,15 @@ class Section:
             )
         return self.sub(found[0], type_) if found else None
 
-    def named(self, type_: str) -> list[tuple[str, "Section"]]:
-        """The blocks of this type with their one label each; labels are unique."""
+    def named(self, type_: str, *, example: str = "") -> list[tuple[str, "Section"]]:
+        """The blocks of this type with their one label each; labels are unique. `example` shows how one is written."""
         first: dict[str, Block] = {}
         for block in self.body.blocks:
             if block.type != type_:
                 continue
             if len(block.labels) != 1:
-                self.faults.add(
-                    "invalid_value",
-                    block.line,
-                    f"{self._in(type_)} takes one label",
-                    f'write {type_} "name" {{ … }}',
-                )
+                written = example or f'{type_} "name" {{ … }}'
+                self.faults.add("invalid_value", block.line, f"{self._in(type_)} takes one label", f"write {written}")
             elif block.labels[0] in first:
                 title = self._in(f'{type_} "{block.labels[0]}"')
                 text = f"{title} stands twice, first on line {first[block.labels[0]].line}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tfops.config import Config
+from tfops.config_gate import Approval, Evidence
 from tfops.config_trust import Approver, Runner
 from tfops.trust import still_trusted
 
@@ -34,6 +35,16 @@ def people(rules: Config, head: Config, moment: datetime) -> tuple[Person, ...]:
     named = {person.name: person for person in head.approvers}
     pairs = zip(rules.approvers, still_trusted(rules, head), strict=True)
     return tuple(_person(person, left.at(moment), named.get(person.name)) for person, left in pairs)
+
+
+def able(asked: Approval, found: Iterable[Person], forge: str | None) -> tuple[str, ...]:
+    """Who could give such an approval: by a key where signatures count, by a login on the forge where reviews do."""
+    return tuple(person.approver.name for person in found if not person.void and _can(asked, person.approver, forge))
+
+
+def _can(asked: Approval, person: Approver, forge: str | None) -> bool:
+    signs = Evidence.SIGNED in asked.sources and bool(person.keys)
+    return signs or (Evidence.FORGE in asked.sources and forge in dict(person.logins))
 
 
 def machines(runners: Iterable[Runner], counting: Collection[str]) -> tuple[Machine, ...]:

@@ -184,10 +184,20 @@ def test_a_rejection_vetoes_until_it_is_withdrawn(team: Team) -> None:
     plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]
     for person in ("alice", "bob"):
         team.approve(plan_id, person)
+    assert team.approve(plan_id, "carol", "--withdraw").errors == ["approval.nothing_to_withdraw"]
+    assert team.approve(plan_id, "carol", "--override", "protect").errors == ["approval.nothing_to_override"]
     assert team.reject(plan_id, "carol", "the database!").code == 0
     assert "carol rejected it: the database!" in waits(team.sandbox.sync())
     assert team.approve(plan_id, "carol", "--withdraw").code == 0
     assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+    assert team.approve(plan_id, "carol").errors == ["approval.used"]
+
+
+def test_an_ssh_key_where_a_signed_decision_is_asked_for_is_called_a_key(deployed: Team) -> None:
+    for key in (deployed.key("alice"), deployed.key("alice").with_suffix(".pub")):
+        refused = deployed.sandbox.json("approve", "--file", key)
+        assert (refused.code, refused.errors) == (64, ["approval.file"])
+        assert "is an SSH key, and no signed decision" in refused.messages
 
 
 def test_nobody_approves_their_own_commit(deployed: Team) -> None:

@@ -250,6 +250,9 @@ def test_the_rules_in_force_are_shown_with_what_waits(deployed: Team) -> None:
     _push(deployed, deployed.config(count=0))
     shown: Result = deployed.sandbox.tfops("trust")
     assert shown.code == 3
+    change = deployed.sandbox.json("trust").json["waiting"]["id"]
+    refused = deployed.sandbox.json("inspect", change[:12])
+    assert (refused.code, refused.errors, "tfops trust" in refused.messages) == (64, ["usage.rules_change"], True)
     assert "-    count = 2" in shown.out or "count = 2" in shown.out
     assert "next: look at it: tfops trust; then: tfops approve " in shown.out
 

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from tfops.steps.configuration import (
     remembered_config,
 )
 from tfops.steps.local_place import local_place
-from tfops.steps.opening import Session, branch_of, now, open_session
+from tfops.steps.opening import Session, branch_of, name_of, now, open_session
 from tfops.steps.store import create_store
 
 ID = "0123456789abcdef" * 2
@@ -95,6 +96,25 @@ class TestTheCaller:
 
     def test_without_a_home_nothing_fails(self, tmp_path):
         assert Caller(directory=tmp_path, environ={}, stop=threading.Event()).home == Path("/")
+
+
+class TestAChange:
+    """What is planned for review is called what it is: this, merged into that."""
+
+    @pytest.mark.parametrize(
+        ("head", "name"),
+        [("topic", "topic@"), ("refs/heads/topic", "topic@"), ("HEAD", "topic@"), ("COMMIT", ""), ("SHORT", "")],
+    )
+    def test_it_is_called_by_its_name_where_it_has_one(self, repository, head, name):
+        base = commit(repository, {"a": ""})
+        git(repository, "checkout", "-q", "-b", "topic")
+        tip = commit(repository, {"b": ""})
+        opened = Repository(repository, environ={"PATH": os.environ["PATH"]})
+        spec = {"COMMIT": tip, "SHORT": tip[:8]}.get(head, head)
+        found = opened.revision("main", spec)
+        change = replace(found, base=base, change=name_of(opened, found, spec))
+        assert str(change) == f"{name}{tip[:12]} merged into main@{base[:12]}"
+        assert str(found) == f"main@{tip[:12]}"
 
 
 class TestTheBranch:

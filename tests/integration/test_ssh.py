@@ -10,7 +10,7 @@ import pytest
 
 from tfops import dsse
 from tfops.adapters.ssh import NAMESPACE, SshKey, SshSigner, public_half
-from tfops.errors import FailedError, VerificationError
+from tfops.errors import FailedError, Problem, VerificationError
 from tfops.ssh_keys import parse_ssh_key
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no OpenSSH client")
@@ -72,10 +72,58 @@ def test_the_public_half_is_enough_where_an_agent_holds_the_private_one(tmp_path
 def test_without_the_private_half_anywhere_it_says_what_to_do(tmp_path: Path) -> None:
     file = make_key(tmp_path)
     file.unlink()
+    problem = fault(tmp_path / "key.pub")
+    assert problem.code == "key.ssh_sign"
+    assert problem.message.endswith("does not lie beside it, and there is no agent that could hold that")
+    assert f"ssh-add {file}" in problem.hint
+
+
+def fault(file: Path, env: dict[str, str] | None = None) -> Problem:
     with pytest.raises(FailedError) as refused:
-        dsse.sign(PAYLOAD, SshSigner(tmp_path / "key.pub", env=ENV))
-    assert refused.value.problems[0].code == "key.ssh_sign"
-    assert "ssh-add" in refused.value.problems[0].hint
+        dsse.sign(PAYLOAD, SshSigner(file, env=env or ENV))
+    (problem,) = refused.value.problems
+    assert "\n" not in problem.message, "what ssh-keygen wrote is not handed on"
+    return problem
+
+
+def test_an_agent_that_holds_other_keys_is_named(tmp_path: Path, agent: dict[str, str]) -> None:
+    make_key(tmp_path).unlink()
+    assert "your agent does not hold that" in fault(tmp_path / "key.pub", agent).message
+
+
+@pytest.mark.parametrize("with_public_half", [True, False])
+def test_a_key_that_others_can_read_is_to_be_closed(tmp_path: Path, with_public_half: bool) -> None:
+    file = make_key(tmp_path)
+    file.chmod(0o644)
+    if not with_public_half:
+        file.with_name("key.pub").unlink()
+    problem = fault(file)
+    assert (problem.message, problem.hint) == (
+        f"others can read {file}: ssh-keygen does not use such a key",
+        f"close it: chmod 600 {file}",
+    )
+
+
+def test_a_wrong_passphrase_is_called_one(tmp_path: Path) -> None:
+    file = make_key(tmp_path, passphrase="secret")
+    asking = tmp_path / "ask"
+    asking.write_text("#!/bin/sh\necho wrong\n")
+    asking.chmod(0o700)
+    problem = fault(file, {**ENV, "SSH_ASKPASS": str(asking), "SSH_ASKPASS_REQUIRE": "force"})
+    assert problem.message == f"the passphrase of {file} is wrong, or there was no terminal to ask for it"
+    assert f"ssh-add {file}" in problem.hint
+
+
+def test_a_key_that_is_not_there_is_missed_by_its_name(tmp_path: Path) -> None:
+    problem = fault(tmp_path / "id_nobody")
+    assert (problem.code, problem.message) == ("key.ssh", f"there is no SSH key {tmp_path / 'id_nobody'}")
+
+
+def test_a_damaged_private_key_is_called_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
+    file.chmod(0o600)
+    assert fault(file).message == f"{file} is no SSH private key, or damaged"
 
 
 def refusal(envelope: bytes, key: SshKey) -> str:

@@ -37,6 +37,7 @@ def test_a_forge_has_its_own_address_unless_one_is_named():
 @pytest.mark.parametrize(
     ("block", "words"),
     [
+        ("forge {}\n", 'takes one label write forge "github" {}, or gitlab, bitbucket, azure, gitea'),
         ('forge "githup" {}\n', 'did you mean "github"?'),
         ('forge "github" {}\nforge "gitlab" {}\n', "is a second forge"),
         ('forge "github" {\n  url = "http://git.acme.example"\n}\n', "a token would be sent in clear"),

@@ -42,9 +42,14 @@ class Revision:
     tree: str
     base: str | None = None
     """Where `tree` is what merging `commit` into the branch would make: the branch's commit."""
+    change: str = ""
+    """The name of what would be merged, where it has one."""
 
     def __str__(self) -> str:
-        return f"{self.branch}@{self.commit[:12]}"
+        if self.base is None:
+            return f"{self.branch}@{self.commit[:12]}"
+        change = f"{self.change}@{self.commit[:12]}" if self.change else self.commit[:12]
+        return f"{change} merged into {self.branch}@{self.base[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 _RUNTIME = re.compile(r"(?<![\w.])(?<!package )opa\s*[.\[]")
@@ -15,6 +16,11 @@ _BUILTIN = re.compile(  # the namespaces of Rego's own functions
 
 class RegoFault(Exception):
     """There is no answer; it says why, and what to do about it."""
+
+
+def is_there() -> bool:
+    """Whether regopy is installed."""
+    return find_spec("regopy") is not None
 
 
 def denials(modules: Mapping[str, str], query: str, document: Mapping[str, Any]) -> tuple[str, ...]:

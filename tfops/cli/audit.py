@@ -31,7 +31,7 @@ def list_command(setting: Setting, branch: str | None) -> Exit:
     from tfops.workflows.audit import audit_log
 
     log = audit_log(session_for(setting, branch))
-    return _show(setting, log, text=lambda: _listing(log))
+    return _show(setting, log, text=lambda: _listing(log, branch))
 
 
 @command.command("verify")
@@ -48,7 +48,7 @@ def verify_command(setting: Setting, anchor: str | None, branch: str | None) -> 
 
     given = parse_anchor(anchor) if anchor is not None else None
     log = audit_log(session_for(setting, branch), anchor=given)
-    return _show(setting, log, text=lambda: _verdict(log))
+    return _show(setting, log, text=lambda: verdict(log, branch))
 
 
 def _show(setting: Setting, log: AuditLog, *, text: Callable[[], object]) -> Exit:
@@ -97,14 +97,16 @@ def _anchor(log: AuditLog) -> str | None:
     return anchor_text(log.head) if log.head else None
 
 
-def _listing(log: AuditLog) -> object:
+def _listing(log: AuditLog, branch: str | None) -> object:
     from tfops.report.audit_text import audit_table
     from tfops.report.tables import lines
 
-    return lines(audit_table(log.entries), _verdict(log)) if log.entries else _verdict(log)
+    told = verdict(log, branch)
+    return lines(audit_table(log.entries), told) if log.entries else told
 
 
-def _verdict(log: AuditLog) -> "Text":
+def verdict(log: AuditLog, branch: str | None) -> "Text":
+    """Whether the log is whole; and the command that holds a later one against it."""
     from rich.text import Text
 
     if not log.verified:
@@ -112,7 +114,8 @@ def _verdict(log: AuditLog) -> "Text":
     if log.head is None:
         return Text("the audit log is empty: nothing was decided about locks, states or drift yet")
     number = len(log.entries)
+    later = f"tfops audit verify --anchor {_anchor(log)}{f' --branch {branch}' if branch else ''}"
     return Text.assemble(
         (f"the audit log is whole: {number} signed {'entry' if number == 1 else 'entries'}, chained", "green"),
-        f"\nanchor: {_anchor(log)}\nkeep it elsewhere; later: tfops audit verify --anchor NUMBER:ID",
+        f"\nanchor: {_anchor(log)}\nkeep this elsewhere, for the next time:\n  {later}",
     )

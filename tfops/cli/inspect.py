@@ -88,10 +88,7 @@ def _title(found: Inspection) -> str:
     if found.statement is None:
         return found.where
     plan = found.statement.predicate
-    return (
-        f"{plan.stack}: plan {(found.plan_id or '')[:12]} ({plan.purpose.value}) at "
-        f"{plan.source.branch}@{plan.source.commit[:12]}"
-    )
+    return f"{plan.stack}: plan {(found.plan_id or '')[:12]} ({plan.purpose.value}) at {plan.source}"
 
 
 def _belief(found: Inspection) -> str:

@@ -10,7 +10,7 @@ import click
 from tfops.cli.options import Setting, branch_option, jobs_option, output_options
 from tfops.cli.output import Result
 from tfops.cli.sync import say_trusted, warn_of_ignored
-from tfops.errors import Exit
+from tfops.errors import Exit, UsageError
 from tfops.pipelines import Event, Pipeline, event_path, pipeline
 from tfops.workflows.plan import Plans, StackPlan
 
@@ -108,10 +108,24 @@ def _check_options(
     change: int | None,
     revision: str | None,
 ) -> None:
-    if speculative and (base is None or revision is not None):
-        raise click.UsageError("--speculative takes --base BRANCH and --head COMMIT, and no --revision")
+    if speculative and base is None:
+        raise UsageError(
+            "nobody says which branch the change is for: there is no --base, and this is no pipeline of a change",
+            code="usage.speculative",
+            hint=f"tfops plan --speculative --base main --head {head or 'HEAD'}",
+        )
+    if speculative and revision is not None:
+        raise UsageError(
+            "--revision is a commit of the branch; what a change would do is planned for its --head",
+            code="usage.speculative",
+            hint=f"tfops plan --speculative --base {base} --head {revision}",
+        )
     if not speculative and (base, head, change) != (None, None, None):
-        raise click.UsageError("--base, --head and --change go with --speculative")
+        raise UsageError(
+            "--base, --head and --change say what a plan for review is made of",
+            code="usage.speculative",
+            hint=f"tfops plan --speculative --base {base or 'main'} --head {head or 'HEAD'}",
+        )
 
 
 def _entry(stack: StackPlan) -> dict[str, Any]:

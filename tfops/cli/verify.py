@@ -85,7 +85,7 @@ def _text(found: Verification) -> object:
         bound.append(
             Text(
                 f"{plan.purpose.value} plan {(found.plan_id or '')[:12]} of {plan.stack} at "
-                f"{plan.source.branch}@{plan.source.commit[:12]}, state serial {plan.state.serial}, "
+                f"{plan.source}, state serial {plan.state.serial}, "
                 f"made {plan.finished_on:%Y-%m-%d %H:%M}Z, valid until {plan.expires_on:%Y-%m-%d %H:%M}Z"
             )
         )

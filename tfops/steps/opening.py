@@ -347,8 +347,14 @@ def open_review(caller: Caller, *, base: str, head: str, fetch: bool = True) -> 
             code="git.conflict",
             hint=f"bring {base} into it first, and resolve what conflicts",
         )
-    merged = replace(tip, tree=tree, base=branch.revision.commit)
+    merged = replace(tip, tree=tree, base=branch.revision.commit, change=name_of(repository, tip, head))
     return branch, as_of(branch, merged)
+
+
+def name_of(repository: Repository, tip: Revision, head: str) -> str:
+    """The name of a change; empty where it was given as a commit's id, or is no branch."""
+    name = (repository.current_branch() or "") if head == "HEAD" else head.removeprefix("refs/heads/")
+    return "" if tip.commit.startswith(name) else name
 
 
 def as_of(branch: Session, revision: Revision) -> Session:

@@ -110,6 +110,13 @@ def follow(session: Session, *, dry_run: bool) -> Proposal | None:
     return None
 
 
+def waiting_change(session: Session) -> str | None:
+    """The id of the change of the rules that the branch's head asks for; None where there is none."""
+    if session.trust is None or _change(session).is_empty:
+        return None
+    return proposal_id(session.trust.id, session.head_rules)
+
+
 def proposal(session: Session) -> Proposal | None:
     """The change of the rules that the branch's head asks for and that is not in force; None where there is none.
 

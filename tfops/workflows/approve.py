@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tfops import dsse
+from tfops import dsse, ssh_keys
 from tfops.adapters.git import git_env
 from tfops.adapters.ssh import SshSigner
 from tfops.approval import (
@@ -20,6 +20,7 @@ from tfops.approval import (
     approval_statement,
 )
 from tfops.attestation import Digest, PlanStatement, Purpose, check_files, encode
+from tfops.config_gate import Gate
 from tfops.errors import (
     Exit,
     FailedError,
@@ -32,6 +33,7 @@ from tfops.errors import (
 )
 from tfops.steps.artifact import files_of
 from tfops.steps.ballots import ballot, decided, open_vote, people_keys
+from tfops.steps.decidable import refuse_idle, refuse_nothing_said, refuse_used
 from tfops.steps.feedback import tell_decided
 from tfops.steps.opening import Session, now
 from tfops.steps.outlook import Outlook, outlook
@@ -76,6 +78,9 @@ def say(session: Session, name: str, saying: Saying, *, out: Path | None) -> Sai
     signer = SshSigner(saying.key, env=git_env(session.caller.environ))
     owner = _owner(session, signer, saying.key)
     _refuse_own_work(asked, owner, saying.word)
+    refuse_idle(asked.subject, saying.overrides, asked.gate)
+    if saying.word is Word.WITHDRAWN:
+        refuse_nothing_said(asked.subject, owner, asked.stands())
     envelope = dsse.sign(encode(_statement(asked, owner, saying)), signer)
     vote = open_vote(envelope, people_keys(session), what="the approval")
     if out is not None:
@@ -116,9 +121,20 @@ def take_over(session: Session, file: Path) -> Said:
         raise UsageError(
             f"cannot read {file}: {error.strerror}", code="approval.file", hint="name a file of `tfops approve --out`"
         ) from error
+    _refuse_key(file, envelope)
     vote = open_vote(envelope, people_keys(session), what=str(file))
     named = {item.name: item.digest.sha256 for item in vote.subject}
     return _keep(_asked(session, named.get(PLAN_STATEMENT) or named.get(RULES_CHANGE) or ""), vote, envelope)
+
+
+def _refuse_key(file: Path, content: bytes) -> None:
+    """Raises UsageError where the file is an SSH key: it was meant for --key."""
+    if b"PRIVATE KEY-----" in content or content.split(b" ")[0].decode(errors="replace") in ssh_keys.TYPES:
+        raise UsageError(
+            f"{file} is an SSH key, and no signed decision",
+            code="approval.file",
+            hint="--file takes what `tfops approve PLAN --out FILE` wrote; your key goes with --key",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +147,8 @@ class _Asked:
     viewed: str
     put: Callable[[Vote, bytes], None]
     stands: Callable[[], Tally | None]
+    gate: Gate | None = None
+    """What the plan has to pass; None for a change of the rules."""
     tell: Callable[[], None] = lambda: None
     """Tell the forge, where it wants to hear."""
     purpose: Purpose | None = None
@@ -142,6 +160,7 @@ def _asked(session: Session, name: str) -> _Asked:
         return _about_rules(session, proposal)
     artifact = _artifact(session, name)
     surveyed = _stack_of(session, artifact.statement)
+    refuse_used(session, surveyed.id, artifact.id)
     gate = gate_for(session, surveyed)
     files = {item.name: item.digest.sha256 for item in artifact.statement.subject}
     return _Asked(
@@ -151,6 +170,7 @@ def _asked(session: Session, name: str) -> _Asked:
         viewed=files["plan.txt"],
         put=lambda vote, envelope: session.store.put_approval(surveyed.id, artifact.id, vote.id, envelope),
         stands=lambda: decided(session, surveyed, artifact, gate).tally,
+        gate=gate,
         tell=lambda: tell_decided(session, artifact),
         purpose=artifact.statement.predicate.purpose,
         foresee=lambda: _outlook(session, artifact),
@@ -244,7 +264,8 @@ def _owner(session: Session, signer: SshSigner, file: Path) -> str:
         raise RefusedError(
             f"the key {fingerprint} of {file} belongs to nobody whom tfops.hcl trusts to approve",
             code="approval.not_trusted",
-            hint='have it added to the trust block: approver "you" { ssh_key = "…" }, or name another key with --key',
+            hint="name another key with --key, or have this one added to the trust block: "
+            f'approver "NAME" {{ ssh_key = "{signer.public_key.line}" }}',
         )
     return found[0]
 

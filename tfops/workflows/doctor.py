@@ -14,8 +14,10 @@ from tfops.errors import Exit, Problem, TfopsError, most_serious
 from tfops.stacks import Stack
 from tfops.steps.access import Access
 from tfops.steps.caller import Caller
+from tfops.steps.forge_access import connected
 from tfops.steps.opening import Session, open_session
 from tfops.steps.orphans import orphans
+from tfops.steps.readiness import enough_people, narrow_electorates, policy_programs, ssh_keygen
 from tfops.steps.survey import stray_backends, survey
 
 LOW_DISK_BYTES = 1 << 30
@@ -67,6 +69,9 @@ def _checks(session: Session) -> list[tuple[str, Callable[[], str]]]:
         ("store is writable", lambda: _write_something(session)),
         ("runner keys", lambda: ", ".join(sorted(session.keys)) or "none"),
         ("signing key", lambda: f'runner "{session.runner}"'),
+        ("approvers", lambda: enough_people(session)),
+        ("ssh-keygen", lambda: ssh_keygen(session)),
+        ("policies", lambda: policy_programs(session)),
         ("stacks", lambda: ", ".join(survey(session))),
         ("heads", lambda: _heads(session)),
         *((("forge", lambda: _forge(session)),) if session.config.forge else ()),
@@ -77,8 +82,11 @@ def _checks(session: Session) -> list[tuple[str, Callable[[], str]]]:
 def _forge(session: Session) -> str:
     """Which forge is asked, and that it answers: it says which change brought the revision."""
     forge, named = session.forge, session.config.forge
-    if forge is None or named is None:
-        return "not asked yet: the rules in force name none (tfops trust)"
+    if named is None:
+        return "none"
+    if forge is None:
+        connected(named, session.repository, session.revision.branch, session.caller)  # its token, before it is asked
+        return "its token is there; not asked yet: the rules in force name none (tfops trust)"
     change = forge.landed(session.revision.commit, session.revision.branch)
     brought = f"change #{change.number} brought it" if change else "no change brought it"
     return f"{forge.name} at {named.url} answers; {session.revision}: {brought}"
@@ -103,6 +111,7 @@ def _warnings(session: Session) -> list[tuple[str, Callable[[], list[str]]]]:
     return [
         ("orphaned stacks", lambda: [f"{o.stack}: {o.sentence}" for o in orphans(session, survey(session)).values()]),
         ("backends of nobody", lambda: stray_backends(session)),
+        ("spare approvers", lambda: narrow_electorates(session)),
         ("credentials", lambda: _shared_credentials(session)),
         ("clock", lambda: _clock(session)),
         ("disk", lambda: _disk([*map(Path, session.place.disk_places()), session.caller.cache])),

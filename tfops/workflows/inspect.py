@@ -13,13 +13,14 @@ from tfops.attestation import PLAN_TYPE, Check, PlanStatement, decode
 from tfops.changes import plan_of, summarize
 from tfops.dangers import Danger, dangers_of
 from tfops.documents import read_document
-from tfops.errors import Exit, TfopsError, VerificationError
+from tfops.errors import Exit, TfopsError, UsageError, VerificationError
 from tfops.redaction import redact
 from tfops.steps.artifact import all_checks, files_of
 from tfops.steps.opening import Session
 from tfops.steps.outlook import Outlook, outlook
-from tfops.steps.store import RESULT, STATEMENT, PlanArtifact
+from tfops.steps.store import MIN_ID_CHARACTERS, RESULT, STATEMENT, PlanArtifact
 from tfops.steps.survey import survey
+from tfops.steps.trusting import waiting_change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ def inspect(name: str, *, session: Session | None) -> Inspection:
     if path.is_file():
         document = read_document(path.read_bytes(), name)
         return _inspection(name, document.content, files={}, session=None)
+    if session is not None and not path.is_dir():
+        _refuse_rules(session, name)
     files, where = files_of(name, session)
     if "plan.json" not in files:
         raise VerificationError(
@@ -60,6 +63,16 @@ def inspect(name: str, *, session: Session | None) -> Inspection:
         )
     content = read_document(files["plan.json"], f"plan.json of {where}").content
     return _inspection(where, content, files=files, session=session)
+
+
+def _refuse_rules(session: Session, name: str) -> None:
+    """Raises UsageError where the name is that of the change of the rules that waits."""
+    if len(name) >= MIN_ID_CHARACTERS and (waiting := waiting_change(session)) and waiting.startswith(name):
+        raise UsageError(
+            f"{name} is a change of the rules, and no plan",
+            code="usage.rules_change",
+            hint="look at it: tfops trust",
+        )
 
 
 def _inspection(
