@@ -54,7 +54,7 @@ CASES: dict[str, tuple[int, Callable[[Sandbox], tuple[str, ...]]]] = {
     "0 converged": (0, lambda _: ("sync",)),
     "0 stacks": (0, lambda _: ("stacks",)),
     "0 history": (0, lambda _: ("history",)),
-    "0 doctor": (0, lambda _: ("doctor",)),
+    "3 doctor finds that nobody could approve": (3, lambda _: ("doctor",)),
     "1 a Terraform error": (1, lambda _: ("sync", "--branch", "broken")),
     "1 a plan that fails": (1, lambda _: ("plan", "--branch", "broken")),
     "64 a branch that the remote lacks": (64, lambda _: ("sync", "--branch", "no-such")),

@@ -11,6 +11,7 @@ from tfops.cli.options import Setting, branch_option, jobs_option, output_option
 from tfops.cli.output import Result
 from tfops.cli.sync import warn_of_ignored
 from tfops.errors import Exit, Problem, UsageError
+from tfops.report.neutral import on_one_line
 from tfops.steps.opening import Session
 from tfops.steps.scan_line import StackDrift
 from tfops.workflows.drift import Drifts, Request
@@ -230,7 +231,7 @@ def _details(stack: StackDrift, objects: Any) -> list[Any]:
     if stack.plan_id and not stack.remediation:
         shown.append(Text(f"  the plan that would bring it back: tfops inspect {stack.plan_id[:12]}", "cyan"))
     if stack.remediation:
-        why = f": {'; '.join(stack.remediation.reasons)}" if stack.remediation.reasons else ""
+        why = f": {'; '.join(map(on_one_line, stack.remediation.reasons))}" if stack.remediation.reasons else ""
         shown.append(Text(f"  remediation: {stack.remediation.outcome}{why}", "bold"))
     return [Text(stack.stack, "bold"), *shown, Text("")] if shown else []
 

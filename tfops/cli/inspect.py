@@ -9,7 +9,7 @@ from tfops.cli.output import Result, plain
 from tfops.cli.reading import session_for
 from tfops.errors import Exit, TfopsError
 from tfops.gate import named
-from tfops.report.neutral import neutral
+from tfops.report.neutral import indented
 from tfops.report.plan_markdown import render_markdown
 from tfops.report.plan_text import render_text
 from tfops.steps.opening import Session
@@ -74,7 +74,7 @@ def _gate(found: Inspection) -> list[str]:
     if not found.outlook.reasons:
         return ["", "gate: nothing stands in the way"]
     plan = (found.plan_id or "")[:12]
-    reasons = [f"  - {neutral(reason)}" for reason in named(found.outlook.reasons, plan)]
+    reasons = [f"  - {indented(reason, ' ' * 6)}" for reason in named(found.outlook.reasons, plan)]
     return ["", "gate: it is not applied now", *reasons, *([f"next: tfops approve {plan}"] if _lacks(found) else [])]
 
 

@@ -145,7 +145,7 @@ def _text(plans: Plans, *, reviewed: str | None) -> object:
             stack.verdict,
             stack.summary,
             stack.plan_id,
-            f"{stack.problems[0].code}, see below" if stack.problems else "; ".join(stack.reasons),
+            (f"{stack.problems[0].code}, see below",) if stack.problems else stack.reasons,
         )
         for stack in plans.stacks
     )

@@ -12,7 +12,7 @@ from tfops.cli.options import Setting
 from tfops.cli.output import Result
 from tfops.errors import Exit, Problem, UsageError
 from tfops.gate import WAY_PAST
-from tfops.report.neutral import neutral
+from tfops.report.neutral import on_one_line
 
 if TYPE_CHECKING:
     from tfops.approval import Tally, Word
@@ -124,8 +124,8 @@ def _held_up(said: "Said") -> str:
     if found is None or not reasons:
         return ""
     complete = "approvals are complete; " if found.consent is None or found.consent.is_enough else ""
-    more = f" (and {len(reasons) - 1} more)" if reasons[1:] else ""
-    return f"{complete}still held up: {neutral(reasons[0])}{more}{_way_on(said, found)}"
+    more = f" (and {len(reasons) - 1} more: tfops inspect {said.id[:12]})" if reasons[1:] else ""
+    return f"{complete}still held up: {on_one_line(reasons[0])}{more}{_way_on(said, found)}"
 
 
 def _way_on(said: "Said", found: "Outlook") -> str:

@@ -16,6 +16,8 @@ from tfops.steps.orphans import Orphan
 from tfops.steps.outcome import Options, Outcome, StackSync
 from tfops.workflows.sync import Synced
 
+MOST_REASONS = 30
+
 
 @click.command("sync")
 @click.argument("stacks", nargs=-1)
@@ -141,8 +143,7 @@ def _text(synced: Synced, *, dry_run: bool) -> object:
     from tfops.report.tables import lines, stack_table
 
     table = stack_table(
-        (stack.stack, stack.outcome.value, stack.summary, stack.plan_id, "; ".join(_why(stack)))
-        for stack in synced.stacks
+        (stack.stack, stack.outcome.value, stack.summary, stack.plan_id, why(stack)) for stack in synced.stacks
     )
     left = [Text(f"orphaned: {name}: {found.sentence}", "yellow") for name, found in synced.orphans.items()]
     rules = [Text(line, "yellow") for line in rules_lines(synced.rules)]
@@ -150,12 +151,17 @@ def _text(synced: Synced, *, dry_run: bool) -> object:
     return lines(table, Text(""), *dangers, *left, *rules, Text(_sentence(synced, dry_run=dry_run)))
 
 
-def _why(stack: StackSync) -> tuple[str, ...]:
+def why(stack: StackSync) -> tuple[str, ...]:
+    """Why a stack ended as it did: every reason, or as many as fit on a screen and the command that shows the rest."""
     if stack.problems:
         return (f"{stack.problems[0].code}, see below",)
-    shown = named(stack.reasons[:3], stack.plan_id[:12]) if stack.plan_id else stack.reasons[:3]
-    more = len(stack.reasons) - len(shown)
-    return (*shown, f"and {more} more") if more > 0 else shown
+    reasons = named(stack.reasons, stack.plan_id[:12]) if stack.plan_id else stack.reasons
+    if len(reasons) <= MOST_REASONS:
+        return reasons
+    rest = (
+        f"tfops inspect {stack.plan_id[:12]}" if stack.plan_id else f"tfops --format json sync --dry-run {stack.stack}"
+    )
+    return (*reasons[:MOST_REASONS], f"and {len(reasons) - MOST_REASONS} more, all of them: {rest}")
 
 
 def _sentence(synced: Synced, *, dry_run: bool) -> str:

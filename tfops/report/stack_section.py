@@ -9,6 +9,7 @@ from tfops.report.counts import counted
 from tfops.report.dialects import Dialect
 from tfops.report.fitting import Part, clipped, fitted, need, size
 from tfops.report.markdown import block, inert, inline_code
+from tfops.report.neutral import on_one_line
 from tfops.report.plan_markdown import plan_pieces
 from tfops.report.review import StackReview
 
@@ -107,7 +108,9 @@ def _title(section: StackSection) -> str:
 
 def _remarks(section: StackSection, markdown: Dialect) -> list[Part]:
     """The gate's reasons, and what went wrong."""
-    parts = [Part(whole=f"- {markdown.text(clipped(reason, _SENTENCE))}") for reason in section.review.reasons]
+    parts = [
+        Part(whole=f"- {markdown.text(clipped(on_one_line(reason), _SENTENCE))}") for reason in section.review.reasons
+    ]
     if section.review.error is not None:
         lines = [clipped(line, _SENTENCE) for line in section.review.error.splitlines()] or ["failed"]
         more = ["…"] if len(lines) > _ERROR_LINES else []

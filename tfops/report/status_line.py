@@ -4,6 +4,7 @@ from tfops.changes import plan_of, summarize
 from tfops.forge import State, Status
 from tfops.report.counts import counted
 from tfops.report.fitting import clipped
+from tfops.report.neutral import on_one_line
 from tfops.report.review import StackReview, Standing
 
 _LONGEST = 140  # characters: GitHub refuses more
@@ -36,5 +37,5 @@ def _description(review: StackReview) -> str:
     """`waiting, +1 ~2: 1 more of 2 approvals`."""
     changes = counted(summarize(plan_of(review.redacted))) if review.redacted is not None else ""
     error = (review.error or "").strip().partition("\n")[0]
-    why = error or review.missing or "; ".join(review.reasons)
+    why = error or review.missing or "; ".join(map(on_one_line, review.reasons))
     return ": ".join(filter(None, [", ".join(filter(None, [review.standing.value, changes])), why]))

@@ -9,7 +9,7 @@ from rich.text import Text
 from tfops.attestation import Check
 from tfops.errors import Problem
 from tfops.report.counts import SIGNS, plural
-from tfops.report.neutral import neutral
+from tfops.report.neutral import indented, neutral
 
 OUTCOME_STYLE = {
     "converged": "green",
@@ -42,8 +42,8 @@ def counts(summary: Mapping[str, int]) -> Text:
     return Text(" ").join(parts) if parts else Text("–", "dim")
 
 
-def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, str]]) -> Table:
-    """One line per stack: name, outcome, counts, plan, why."""
+def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, Sequence[str]]]) -> Table:
+    """One line per stack: name, outcome, counts, plan, why; each further reason is on a line of its own."""
     found = table("stack", "outcome", "changes", "plan", "why")
     for stack, outcome, summary, plan_id, why in rows:
         found.add_row(
@@ -51,7 +51,7 @@ def stack_table(rows: Iterable[tuple[str, str, Mapping[str, int], str | None, st
             Text(outcome, OUTCOME_STYLE.get(outcome, "")),
             counts(summary),
             Text(plan_id[:12] if plan_id else "–", "cyan" if plan_id else "dim"),
-            Text(neutral(why)),
+            Text("\n".join(map(indented, why))),
         )
     return found
 

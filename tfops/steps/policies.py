@@ -21,7 +21,7 @@ from tfops.steps.planning import plan_json
 from tfops.steps.surveyed import Surveyed
 
 OUTPUT_LIMIT = 64 * 1024
-LINES = 10
+LINES = 40
 MESSAGES = 20
 WIDTH = 300
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -54,7 +54,8 @@ def _denied(policy: Policy, files: Mapping[str, str], redacted: Mapping[str, Any
         yield f'policy "{policy.name}" could not be asked: {neutral(str(fault))}'
         return
     for message in said[:MESSAGES]:
-        yield f'policy "{policy.name}": {_short(message)}'
+        lines = "\n".join(_shown(message))
+        yield f'policy "{policy.name}": {lines}'
     if len(said) > MESSAGES:
         yield f'policy "{policy.name}": and {len(said) - MESSAGES} more'
 
@@ -129,12 +130,19 @@ def _verdict(policy: Policy, ended: Bounded) -> str | None:
 
 
 def _first_lines(output: bytes) -> str:
-    lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
-    shown = [_short(line) for line in lines[:LINES]]
+    lines = _shown(output.decode(errors="replace"))
+    if not lines:
+        return ", and says nothing"
+    return f": {lines[0].strip()}" if len(lines) == 1 else "\n".join([":", *lines])
+
+
+def _shown(said: str) -> list[str]:
+    """The first lines of what a policy said, each of them fit to be shown."""
+    lines = [line for line in said.splitlines() if line.strip()]
     more = [f"and {len(lines) - LINES} more lines"] if len(lines) > LINES else []
-    return f": {' | '.join([*shown, *more])}" if lines else ", and says nothing"
+    return [*map(_short, lines[:LINES]), *more]
 
 
 def _short(line: str) -> str:
-    text = neutral(_COLOUR.sub("", line).strip())
+    text = neutral(_COLOUR.sub("", line).expandtabs().rstrip())
     return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"

@@ -55,7 +55,9 @@ def test_what_is_protected_is_not_called_enough_and_the_command_names_the_plan()
     text = said(outlook=Outlook(decision=PROTECTED, consent=consent(ENOUGH)))
     assert "that is enough" not in text
     assert "approvals are complete; still held up: it would destroy" in text
-    assert text.endswith("db.a (and 1 more); next: tfops approve 47d747d747d7 --override protect")
+    assert text.endswith(
+        "db.a (and 1 more: tfops inspect 47d747d747d7); next: tfops approve 47d747d747d7 --override protect"
+    )
     assert "\x1b" not in text
 
 
