@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.e2e.drift_world import World, Worlds, deploy
 from tests.e2e.sandbox import BucketWorld, Sandbox
 from tests.killing.table import end_processes
+from tests.nursery import Nursery
 from tests.provider.install import install
 from tests.servers.fixtures import moto_server  # noqa: F401  (a fixture)
 from tests.servers.moto import Moto
@@ -23,6 +25,17 @@ def _end(sandbox: Sandbox) -> None:
     for pid in sandbox.processes():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nursery() -> Iterator[None]:
+    """All runs of this worker that nobody has to see start come out of one nursery."""
+    if sys.platform != "linux":
+        yield
+        return
+    with Nursery() as Sandbox.nursery:
+        yield
+    Sandbox.nursery = None
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from tests.nursery import Nursery
 from tfops.adapters import keys
 from tfops.adapters.objects import DirectoryObjects, Objects
 from tfops.adapters.objects_s3 import S3Objects
@@ -108,6 +109,9 @@ class BucketWorld:
 
 class Sandbox:
     """The world. Everything lies below `directory`."""
+
+    nursery: ClassVar[Nursery | None] = None
+    """Where runs come from; without one each is a program that is started anew."""
 
     def __init__(
         self, directory: Path, *, origin: bool = True, prepared: bool = True, bucket: BucketWorld | None = None
@@ -246,17 +250,8 @@ class Sandbox:
     ) -> Result:
         """Run tfops to its end. `before` is a command that starts it."""
         argv = (*before, str(TFOPS), *(str(argument) for argument in arguments))
-        done = subprocess.run(
-            argv,
-            cwd=cwd or self.clone,
-            env=self._env(env),
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+        start = _start_anew if before or self.nursery is None else self.nursery.run
+        done = start(argv, cwd=cwd or self.clone, env=self._env(env), stdin=stdin, timeout=TIMEOUT_SECONDS)
         result = Result(argv=argv, code=done.returncode, out=done.stdout, err=done.stderr)
         assert "Traceback" not in result.out + result.err, result
         return result
@@ -391,6 +386,22 @@ class Sandbox:
             except (OSError, ValueError):
                 continue
         return found
+
+
+def _start_anew(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: str | None, timeout: float
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        argv,
+        cwd=cwd,
+        env=env,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

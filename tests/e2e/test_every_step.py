@@ -23,11 +23,11 @@ from tests.killing.table import (
     TWICE,
     Check,
     Deployments,
-    Nursery,
     Table,
     kill_table,
     recorded_creations,
 )
+from tests.nursery import Nursery
 from tests.provider import Cloud
 from tests.provider.install import install, lock_file, provider_at
 from tests.servers.moto import Moto
@@ -145,10 +145,9 @@ class Life:
     applies: int = 1
     stride: int = 1
 
-    def table(self, nursery: Nursery, worlds: Worlds, *, chunk: int = 0, chunks: int = 1) -> Table:
+    def table(self, worlds: Worlds, *, chunk: int = 0, chunks: int = 1) -> Table:
         """The table, or a part of it: every `chunks`-th of its points."""
         return kill_table(
-            nursery,
             lambda: self.make(worlds),
             self.check,
             first=1 + chunk * self.stride,
@@ -164,13 +163,6 @@ LIVES = {
 }
 
 
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """Runs tfops for all tables of this worker."""
-    with Nursery() as found:
-        yield found
-
-
 @pytest.fixture
 def worlds(tmp_path: Path, fakecloud: Path, moto_bucket: BucketWorld) -> Iterator[Worlds]:
     """Makes worlds; they are a hundred and more, so nothing of them is kept."""
@@ -180,8 +172,8 @@ def worlds(tmp_path: Path, fakecloud: Path, moto_bucket: BucketWorld) -> Iterato
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 @pytest.mark.parametrize("life", LIVES)
-def test_kill_9_at_any_step_harms_nothing(nursery: Nursery, worlds: Worlds, life: str, chunk: int) -> None:
-    table = LIVES[life].table(nursery, worlds, chunk=chunk, chunks=CHUNKS)
+def test_kill_9_at_any_step_harms_nothing(worlds: Worlds, life: str, chunk: int) -> None:
+    table = LIVES[life].table(worlds, chunk=chunk, chunks=CHUNKS)
     sys.stdout.write(f"{table}\n")
     assert table.points
     assert not table.bad, "\n".join([str(table), *map(str, table.bad)])
@@ -189,10 +181,10 @@ def test_kill_9_at_any_step_harms_nothing(nursery: Nursery, worlds: Worlds, life
 
 def table(name: str) -> Table:
     """A whole table, with a server of its own."""
-    with tempfile.TemporaryDirectory() as place, Moto(Path(place) / "moto") as moto, Nursery() as nursery:
+    with tempfile.TemporaryDirectory() as place, Moto(Path(place) / "moto") as moto, Nursery() as Sandbox.nursery:
         bucket = BucketWorld(name=moto.bucket("bucket"), endpoint=moto.endpoint, environ=moto.environ)
         worlds = Worlds(Path(place), install(Path(place) / "provider"), bucket)
-        return LIVES[name].table(nursery, worlds)
+        return LIVES[name].table(worlds)
 
 
 if __name__ == "__main__":
