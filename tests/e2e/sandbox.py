@@ -32,6 +32,9 @@ TFOPS = Path(sys.executable).with_name("tfops")
 TIMEOUT_SECONDS = 120
 MARKER = "GITLAB_TOKEN"  # on tfops' list of variables that Terraform may see, so it is found in every descendant
 
+READ_AT_THE_START = ("LANG", "LC_", "LD_", "PYTHON")
+"""Variables that a process heeds before tfops' own `main`."""
+
 RESOURCE = 'resource "terraform_data" "a" {\n  input = "one"\n}\n'
 
 
@@ -250,7 +253,8 @@ class Sandbox:
     ) -> Result:
         """Run tfops to its end. `before` is a command that starts it."""
         argv = (*before, str(TFOPS), *(str(argument) for argument in arguments))
-        start = _start_anew if before or self.nursery is None else self.nursery.run
+        early = any(name.startswith(READ_AT_THE_START) for name in env or ())
+        start = _start_anew if self.nursery is None or before or early else self.nursery.run
         done = start(argv, cwd=cwd or self.clone, env=self._env(env), stdin=stdin, timeout=TIMEOUT_SECONDS)
         result = Result(argv=argv, code=done.returncode, out=done.stdout, err=done.stderr)
         assert "Traceback" not in result.out + result.err, result

@@ -405,10 +405,13 @@ def test_a_clock_that_is_wrong_by_an_hour_neither_breaks_nor_frees_a_lease(
     world = make_world(server=moto, name=moto.bucket("clocks"))
     wrong = clock(hours * 3600)
     for number, (holder, other) in enumerate(((wrong, {}), ({}, wrong)), 1):
-        world.sandbox.one_stack(SLOW.replace("VERSION", str(number)).replace("SECONDS", "2"))
+        done = world.sandbox.directory / f"done-{number}"
+        waits = SLOW.replace("sleep SECONDS", f"until test -e {done}; do sleep 0.1; done")
+        world.sandbox.one_stack(waits.replace("VERSION", str(number)))
         running = world.sandbox.start("--format", "json", "sync", env=holder)
         wait_for(lambda: _sleeps(world.sandbox), what="the apply")
         assert world.sandbox.sync("--lock-wait", "0", env=other, expect=4).errors == ["lock.held"]
+        done.touch()
         assert running.end().code == 0
         wait_for(lambda: not _sleeps(world.sandbox), what="the end")
     assert world.sandbox.sync(env=wrong, expect=0).runs == {"dev": 0}
