@@ -193,6 +193,18 @@ def test_attack_the_program_of_an_approved_line_is_changed_beside_it(team: Team)
     assert "may start a program (shared_config_files); too few people approved prod/x to run that" in said
 
 
+def test_what_was_read_and_changed_nothing_is_scanned_for_drift_and_what_came_after_is_not(team: Team) -> None:
+    sandbox = team.sandbox
+    sandbox.commit({"prod/more.tf": READS.replace(CHANGED, "")})
+    refused(team, sandbox.sync())
+    assert sandbox.sync("prod", "--trust-code", expect=0).outcomes == {"prod": "converged"}
+    assert sandbox.json("drift").code == 0
+    sandbox.commit({"prod/main.tf": CHANGED})
+    scanned = sandbox.json("drift")
+    assert "may start a program" in json.dumps(scanned.json), scanned
+    assert "too few people approved prod/main.tf, prod/more.tf to run that" in refused(team, sandbox.sync())
+
+
 def test_what_the_rules_allow_is_planned_and_waits(team: Team) -> None:
     sandbox = team.sandbox
     sandbox.commit({"tfops.hcl": team.config(extra='review {\n  allow = ["exec"]\n}\n')})

@@ -327,6 +327,12 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines():
             "relative to the repository's root",
         ),
         (
+            ENVIRONMENT + 'terraform { binary = "./bin/terraform" }',
+            "invalid_value",
+            'tfops.hcl:5: terraform: "binary" cannot be "./bin/terraform"',
+            "absolute path",
+        ),
+        (
             ENVIRONMENT + 'terraform { version = "latest" }',
             "invalid_value",
             'tfops.hcl:5: terraform: "version" is no version constraint: "latest"',

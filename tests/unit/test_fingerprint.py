@@ -59,6 +59,11 @@ def test_the_same_inputs_have_the_same_fingerprint_whatever_stands_beside_them()
         (found(tree=TREE.with_files({"live/main.tf": "# x\n"})), ("live/main.tf changed",)),
         (found(tree=TREE.with_files({"live/new.tf": ""})), ("live/new.tf is new",)),
         (found(replace(STACK, aws=AwsRoles(apply_role="arn:other"))), ("setting aws is new",)),
+        (found(replace(STACK, pass_env=(*STACK.pass_env, "MORE"))), ("setting pass_env changed",)),
+        (
+            found(replace(STACK, pass_env=()), environ={}),
+            ("setting pass_env is gone", "variable TF_VAR_password is gone"),
+        ),
         (found(tree=TREE.without("live/prod.tfvars")), ("live/prod.tfvars is gone",)),
         (found(replace(STACK, workspace="blue")), ("setting workspace changed",)),
         (found(replace(STACK, var_files=())), ("setting var_files changed",)),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tfops.config import Config, Environment, parse_config
 from tfops.config_gate import Approval, Gate, Protect
 from tfops.config_trust import Approver
-from tfops.trust import Rules, gate_of, proposal_id, rules_change, still_trusted, strictest
+from tfops.trust import Rules, gate_in, gate_of, proposal_id, rules_change, still_trusted, strictest
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGd5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5 alice"
 counts = st.one_of(st.none(), st.integers(0, 5).map(lambda count: Approval(count=count)))
@@ -70,6 +70,25 @@ def test_of_what_bears_on_a_state_the_strictest_counts(environment, asked, forme
     own = Gate(approval=None if asked is None else Approval(count=asked))
     gate = gate_of(environment, own, former, in_force)
     assert (gate.approval.count if gate.approval else None) == wanted
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked", "former", "guarded"),
+    [
+        ("prod", 2, (), True),
+        ("prod", None, (), True),
+        ("prod", 0, (), True),
+        ("staging", 0, (), False),
+        ("staging", 1, (), True),
+        ("staging", 0, ("prod",), True),
+        ("manual", None, (), False),
+        ("new", None, (), True),
+    ],
+)
+def test_attack_a_push_takes_the_gate_away_so_that_nobody_looks(environment, asked, former, guarded):
+    in_force = config({"prod": 2, "staging": 0, "manual": None})
+    own = gate_in(replace(in_force.environments[0], approval=None if asked is None else Approval(count=asked)))
+    assert gate_of(environment, own, former, in_force).is_guarded is guarded
 
 
 PROD = 'environment "prod" {\n  branch = "main"\n  roots = ["prod"]\n  approval { count = COUNT }\n'

@@ -184,6 +184,10 @@ def test_a_change_does_not_choose_with_what_terraform_runs():
         'environment "prod" changes cli_config',
     ]
     assert len(settings_changed(None, PROD)) == 1
+    assert [finding.what for finding in settings_changed(PROD, changed, ["cli_config", "aws"])] == [
+        'environment "prod" changes cli_config'
+    ]
+    assert settings_changed(None, changed, []) == ()
 
 
 def test_a_changed_cli_configuration_is_found_through_links():

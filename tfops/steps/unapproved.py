@@ -51,6 +51,9 @@ def _settings(session: Session, surveyed: Surveyed, names: Collection[str]) -> t
 
 
 def _was_planned(stack: StackRun) -> bool:
+    """Whether a runner deployed just these inputs, or has a plan of them that waits or was named."""
+    if stack.head is not None and stack.head.record.fingerprint == stack.fingerprint.digest:
+        return True
     artifact = stack.options.given or _waiting(stack)
     if artifact is None:
         return False
