@@ -33,6 +33,33 @@ def test_init_in_a_fresh_repository_and_its_hint_pasted_end_in_a_deployment(bare
     assert sandbox.git("status", "--porcelain") == ""
 
 
+def test_init_finds_root_modules_anywhere_and_proposes_no_sync_that_would_fail(bare_sandbox: Sandbox) -> None:
+    sandbox = bare_sandbox
+    backend = 'terraform {\n  backend "s3" {}\n}\n'
+    sandbox.write(
+        {
+            "live/prod/main.tf": backend + 'resource "aws_s3_bucket" "a" {}\n',
+            "live/lab/main.tf": RESOURCE,
+            "live/lab/lab.tfvars": "",
+            "live/lab/terraform.tfstate": '{"version": 4}',
+            "shared/main.tf": RESOURCE,
+            "examples/all/main.tf": backend,
+        }
+    )
+    made = sandbox.tfops("init")
+    assert (made.code, "environments lab, prod, as found in live/lab, live/prod" in made.out) == (0, True), made
+    assert "root modules: shared" in made.out
+    assert "live/lab: terraform.tfstate lies beside the code" in made.out
+    assert "live/prod: it uses providers, and has no .terraform.lock.hcl" in made.out
+    (hint,) = (line for line in made.out.splitlines() if line.startswith("next: "))
+    assert "tfops sync" not in hint and "live/prod" in hint, "code that is not in Git yet is to be committed, too"
+
+
+def test_init_without_any_code_does_not_propose_to_sync_it(bare_sandbox: Sandbox) -> None:
+    made = bare_sandbox.json("init")
+    assert made.json["faults"] == ["there is no Terraform code to apply yet"]
+
+
 def test_init_twice_changes_nothing_the_second_time(bare_sandbox: Sandbox) -> None:
     sandbox = bare_sandbox
     sandbox.commit({"main.tf": RESOURCE})

@@ -59,8 +59,9 @@ def test_a_plan_that_a_policy_refuses_waits_and_says_which_and_why(team: Team) -
     sandbox.commit({"prod/main.tf": BAD})
     dry = sandbox.sync("--dry-run", expect=3)
     plan_id, reasons = waits(sandbox.sync())
-    assert 'policy "names" refuses (exit code 7): prod in prod may not be called forbidden\n' in reasons
+    assert 'policy "names" refuses (exit code 7):\nprod in prod may not be called forbidden\n' in reasons
     assert "tfops approve PLAN --override policy" in reasons
+    assert "\n      prod in prod may not be called forbidden\n" in sandbox.tfops("inspect", plan_id).out
     assert len(dry["prod"]["reasons"]) == 2
     assert sandbox.marker not in reasons, "no token of ours reaches a policy"
     assert waits(sandbox.sync())[0] == plan_id, "it is not made again"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tfops.config import Config, parse_config
 from tfops.config_trust import Runner
 from tfops.configuration_text import first_configuration, with_runner, with_store_id
-from tfops.workflows.init import environments_in
+from tfops.layout import layout
 
 ID = "0123456789abcdef" * 2
 ENVIRONMENT = 'environment "prod" {\n  branch = "main"\n  roots  = ["."]\n}\n'
@@ -117,6 +117,11 @@ def test_runners_come_one_after_the_other():
     for name in ("a", "b", "c"):
         text = with_runner(text, name, f"keys/{name}.pub")
     assert {runner.name for runner in parse_config(text).runners} == {"a", "b", "c"}
+
+
+def environments_in(directory: Path) -> dict[str, str]:
+    files = [str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()]
+    return dict(layout(files, lambda path: (directory / path).read_bytes()).roots) or {"main": "."}
 
 
 def first(directory: Path, branch: str = "main", store_path: str | None = None) -> Config:

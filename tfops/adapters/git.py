@@ -123,6 +123,20 @@ class Repository:
         target = str(self._repo.lookup_reference("HEAD").target)
         return target.removeprefix("refs/heads/")
 
+    def work_files(self) -> list[str]:
+        """The files of the working tree that Git has, or would take: those that are ignored are left out."""
+        new = [path for path, flags in self._repo.status().items() if flags & pygit2.enums.FileStatus.WT_NEW]
+        paths = {*(entry.path for entry in self._repo.index), *new}
+        return sorted(path for path in paths if (self.directory / path).is_file())
+
+    def is_untracked(self, directory: str) -> bool:
+        """Whether a directory of the working tree holds files that Git does not have yet."""
+        place = "" if directory == "." else f"{directory}/"
+        return any(
+            path.startswith(place) and flags & pygit2.enums.FileStatus.WT_NEW
+            for path, flags in self._repo.status().items()
+        )
+
     def head_commit(self) -> str | None:
         """The commit that is checked out; None where there is none yet."""
         return None if self._repo.head_is_unborn else str(self._repo.head.target)

@@ -1,5 +1,6 @@
 """`tfops init`."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 from tfops.cli.options import Setting, output_options
 from tfops.cli.output import Result
 from tfops.errors import Exit
+from tfops.report.neutral import neutral
 from tfops.workflows.init import Initialised
 
 
@@ -42,6 +44,7 @@ def command(setting: Setting, runner: str, store_path: str | None, passphrase: b
                 "store": str(made.store),
                 "key": str(made.key),
                 "notes": made.notes,
+                "faults": made.faults,
                 "install": made.install,
             },
             text=lambda: _text(made),
@@ -63,7 +66,10 @@ def _text(made: Initialised) -> object:
     lines += made.notes
     if made.commit:
         push = " && git push" if made.push else ""
-        lines.append(f"next: git add {' '.join(made.commit)} && git commit -m 'Add tfops'{push} && tfops sync")
+        sync = "" if made.faults else " && tfops sync"
+        lines.append(f"next: git add {shlex.join(made.commit)} && git commit -m 'Add tfops'{push}{sync}")
+    if made.faults:
+        lines += ["before the first `tfops sync`:", *(f"  {neutral(fault)}" for fault in made.faults)]
     if made.install:
         lines += ["to install the timers:", *(f"  {line}" for line in made.install)]
     return Text("\n".join(lines))

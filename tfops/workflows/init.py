@@ -1,5 +1,6 @@
 """`tfops init`: tfops.hcl, a store, a signing key, .gitignore entries, systemd units. Makes what is missing only."""
 
+import posixpath
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,13 +10,13 @@ from tfops.adapters import keys as key_files
 from tfops.adapters.git import Repository
 from tfops.adapters.objects import DirectoryObjects
 from tfops.attestation import Builder, Source
-from tfops.config import Config, is_environment_name, parse_config
+from tfops.config import Config, parse_config
 from tfops.config_store import LocalStore
 from tfops.configuration_text import first_configuration, with_runner, with_signing_key, with_store_id
 from tfops.dsse import public_key
 from tfops.errors import ConfigError, FailedError
 from tfops.hcl import decode
-from tfops.modules import active_files
+from tfops.layout import STATE, Layout, layout
 from tfops.steps.caller import Caller
 from tfops.steps.configuration import CONFIG_NAME, default_key_uri, read_rules
 from tfops.steps.place import place_of
@@ -25,6 +26,7 @@ from tfops.systemd import DRIFT_TIMER, SYNC_TIMER, Setup, install_commands, unit
 from tfops.trust import next_record
 
 IGNORED = (".terraform/", "*.tfplan", "terraform.tfstate", "terraform.tfstate.*", "crash.log")
+MOST_SHOWN = 10
 UNITS = "systemd"
 UNIT_VARIABLES = ("HOME", "PATH", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 """What the units take over from whoever writes them, so that they find the same programs and the same store."""
@@ -40,6 +42,8 @@ class Initialised:
     key: str
     push: bool
     notes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    """Why a first `tfops sync` would fail."""
     install: tuple[str, ...] = ()
     """The commands that install the units."""
 
@@ -58,7 +62,7 @@ def init(
             code="git.bare",
             hint="run `tfops init` in a clone",
         )
-    work = _Work(caller, repository.directory, repository.current_branch() or "main", runner)
+    work = _Work(caller, repository, repository.current_branch() or "main", runner)
     config = work.configuration(store_path)
     config = work.store(config)
     key = work.key(config, passphrase)
@@ -72,6 +76,7 @@ def init(
         key=key,
         push=repository.remote(work.branch) is not None,
         notes=tuple(work.notes),
+        faults=tuple(work.faults),
         install=install,
     )
 
@@ -79,12 +84,14 @@ def init(
 class _Work:
     """Collects what was made while it is made."""
 
-    def __init__(self, caller: Caller, directory: Path, branch: str, runner: str) -> None:
+    def __init__(self, caller: Caller, repository: Repository, branch: str, runner: str) -> None:
         self.made: list[str] = []
         self.commit: list[str] = []
         self.notes: list[str] = []
+        self.faults: list[str] = []
         self._caller = caller
-        self._directory = directory
+        self._repository = repository
+        self._directory = directory = repository.directory
         self.branch = branch
         self._runner = runner
         self._file = directory / CONFIG_NAME
@@ -92,10 +99,23 @@ class _Work:
     def configuration(self, store_path: str | None) -> Config:
         """The configuration in the working tree; a first one is written where there is none."""
         if not self._file.exists():
-            text = first_configuration(environments_in(self._directory), self.branch, store_path, self._region())
+            found = found_in(self._repository)
+            text = first_configuration(dict(found.roots) or {"main": "."}, self.branch, store_path, self._region())
             self._write(self._file, text)
-            self.made.append(f"{CONFIG_NAME}: {_what_was_found(self._directory)}")
+            self.made.append(f"{CONFIG_NAME}: {_what_was_found(found)}")
+            self._remark(found)
         return self._read()
+
+    def _remark(self, found: Layout) -> None:
+        """Say what was left out and what is amiss; code that Git does not have yet is to be committed, too."""
+        if found.doubtful:
+            shown = ", ".join(found.doubtful[:MOST_SHOWN]) + (", …" if found.doubtful[MOST_SHOWN:] else "")
+            self.notes.append(
+                f"left out, for their names or as nothing says that they are root modules: {shown}; add those that are"
+            )
+        self.faults += [f"{root}: {fault}" for root, fault in found.faults.items()]
+        self.faults += [] if found.roots else ["there is no Terraform code to apply yet"]
+        self.commit += [part for part in found.code if self._repository.is_untracked(part)]
 
     def store(self, config: Config) -> Config:
         """Make the store, and write its id into the configuration."""
@@ -266,22 +286,20 @@ def _new_store_at_its_id(caller: Caller) -> str:
     return create_store(DirectoryObjects(caller.state_home / store_id), store_id)
 
 
-def _what_was_found(directory: Path) -> str:
-    names = environments_in(directory)
-    if names != {"main": "."}:
-        left_out = sorted(path.name for path in (directory / "environments").iterdir() if path.name not in names)
-        but = f"; left out, for their names or for lack of .tf files: {', '.join(left_out)}" if left_out else ""
-        return f"the environments {', '.join(names)}, as found in environments/{but}"
-    if active_files([file.name for file in directory.iterdir()]):
-        return "one environment, the repository's root"
-    return "no Terraform code was found: put it into the repository's root, or correct `roots`"
+def _what_was_found(found: Layout) -> str:
+    match list(found.roots.items()):
+        case []:
+            return "no Terraform code was found: put it into the repository's root, or correct `roots`"
+        case [("main", ".")]:
+            return "one environment, the repository's root"
+        case several:
+            places = ", ".join(root for _, root in several)
+            return f"the environments {', '.join(found.roots)}, as found in {places}"
 
 
-def environments_in(directory: Path) -> dict[str, str]:
-    """The root modules a first configuration names: environments/<name>, else the repository's root."""
-    found = {
-        path.name: f"environments/{path.name}"
-        for path in sorted((directory / "environments").glob("*"))
-        if is_environment_name(path.name) and path.is_dir() and active_files([file.name for file in path.iterdir()])
-    }
-    return found or {"main": "."}
+def found_in(repository: Repository) -> Layout:
+    """The root modules of the working tree, with what Git has and what it would take."""
+    place, paths = repository.directory, repository.work_files()
+    beside = {posixpath.join(posixpath.dirname(path), STATE) for path in paths if path.endswith((".tf", ".tf.json"))}
+    states = [path for path in beside if (place / path).is_file() and (place / path).stat().st_size]
+    return layout({*paths, *states}, lambda path: (place / path).read_bytes())
