@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 ERRORS_PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+QUICKSTART = (ROOT / "scripts" / "quickstart").read_text(encoding="utf-8")
 SOURCES = sorted((ROOT / "tfops").rglob("*.py"))
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 
@@ -113,6 +114,12 @@ def test_the_readmes_configuration_is_a_whole_one():
     # The excerpt leaves out the environment that staging comes after, but names nothing that it lacks.
     assert [environment.name for environment in parse_config(example).environments] == ["staging", "prod"]
     assert all(parse_config(other).environments for other in others)
+
+
+def test_the_sections_of_the_quickstart_are_numbered_by_it_and_not_by_hand():
+    titles = re.findall(r'^ *title "(.*)"$', QUICKSTART, re.MULTILINE)
+    assert len(titles) > 5
+    assert not [title for title in titles if title[0].isdigit()]
 
 
 def test_the_example_applies_three_environments_in_order_and_is_not_initialised():
