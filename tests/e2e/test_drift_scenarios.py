@@ -412,6 +412,7 @@ def test_an_applied_commit_that_is_gone_from_git_is_no_obstacle(world: World) ->
 def test_a_throttled_provider_makes_it_unknown_and_the_next_scan_says_that_it_recovered(world: World) -> None:
     with receiver() as ops:
         world.commit(extra=ops.block)
+        world.sandbox.sync(expect=0)  # puts it in force
         world.edit(size=5)
         world.cloud.misbehave(throttle=1000)
         found = world.drift(expect=1)
@@ -810,6 +811,7 @@ def test_metrics_are_a_file_that_parses(several: World, tmp_path: Path) -> None:
 def test_a_webhook_hears_of_an_incident_once_and_of_its_end_once(world: World) -> None:
     with receiver() as ops:
         world.commit(extra=ops.block)
+        world.sandbox.sync(expect=0)  # puts it in force
         world.drift(expect=0)
         assert ops.events == []
         world.edit(size=5, password="pw-of-somebody")
@@ -831,6 +833,7 @@ def test_a_webhook_that_is_down_changes_no_verdict_and_is_told(world: World) -> 
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
     world.commit(extra=Receiver(url=url).block)
+    world.sandbox.sync(expect=0)  # puts it in force
     world.edit(size=5)
     found = world.drift(expect=2)
     result = found["result"]
@@ -842,6 +845,7 @@ def test_a_webhook_that_is_down_changes_no_verdict_and_is_told(world: World) -> 
 def test_a_remediation_tells_that_it_was_refused_or_applied(world: World) -> None:
     with receiver() as ops:
         world.commit(extra=ops.block, rules=remediate("deleted"))
+        world.sandbox.sync(expect=0)  # puts it in force
         world.edit(size=5)
         world.drift("--remediate", expect=2)
         assert sorted(ops.kinds) == [f"drift.opened dev/{SERVER}", "remediation.refused dev"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfops.adapters.credentials import identity
 from tfops.adapters.git import Repository
+from tfops.adapters.terraform import Program, find_program
 from tfops.config_store import S3Store
 from tfops.errors import Exit, Problem, TfopsError, most_serious
 from tfops.stacks import Stack
@@ -173,8 +174,17 @@ def _program(name: str, caller: Caller) -> str:
     return found
 
 
+def _known_program(session: Session) -> Program:
+    """The Terraform of the rules in force; where they cannot be read what PATH has, never what only the head names."""
+    try:
+        _ = session.rules
+    except TfopsError:
+        return find_program(None, environ=session.caller.environ, cache=session.caller.cache)
+    return session.program
+
+
 def _terraform(session: Session) -> str:
-    program = session.program
+    program = _known_program(session)
     how = "embedded" if program.embedded else program.argv[0]
     return f"{program.product} {program.version} ({how})"
 

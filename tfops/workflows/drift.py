@@ -87,6 +87,8 @@ def drift(session: Session, request: Request, *, tick: Tick) -> Drifts:
 def _told(session: Session, events: list[Event]) -> tuple[Delivery, ...]:
     """Tell whoever wants to know what is new."""
     channels = session.rules.config.notifications
+    if session.is_followed and channels != session.config.notifications:
+        session.say("", "tfops.hcl tells others of drift than the rules in force: these count (tfops trust)")
     if not channels:
         return ()
     from tfops.steps.alerting import deliver
