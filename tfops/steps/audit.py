@@ -87,6 +87,22 @@ def read(session: Session) -> tuple[dict[int, AuditEntry | None], list[Check]]:
     return entries, checks
 
 
+def read_unverified(session: Session) -> dict[int, AuditEntry | None]:
+    """Every entry by the number it lies under, whoever signed it; None for one that cannot be read.
+
+    For what an entry that somebody made up could at worst refuse: a key that is not trusted any more hides nothing.
+    """
+    entries: dict[int, AuditEntry | None] = {}
+    for number in _numbers(session):
+        what = _what(number)
+        try:
+            payload = dsse.unverified_payload(_data(session, number), what=what)
+            entries[number] = decode_entry(dsse.Verified(payload=payload, signer=""), what=what)
+        except VerificationError:
+            entries[number] = None
+    return entries
+
+
 def _last(session: Session) -> AuditHead | None:
     # What lies there counts, whoever signed it: a key that is not trusted any more must not stop the log. That it is
     # good is for `tfops audit verify` to say.

@@ -38,7 +38,8 @@ def judge(
     `waiting` finds a stored plan of just these changes, where anything stands before this one: what people said about
     it counts.
     """
-    environment, gate, moment = stack.surveyed.stack.environment, gate_for(stack.session, stack.surveyed), now()
+    environment, moment = stack.surveyed.stack.environment, now()
+    gate = gate_for(stack.session, stack.surveyed, lineage=stack.state.lineage if stack.state else None)
     findings = {
         **policy_findings(stack.session, stack.surveyed, gate, redacted),
         Override.DRIFT: done_outside(stack, plan),

@@ -60,7 +60,7 @@ def outlook(session: Session, live: Mapping[str, Surveyed], artifact: PlanArtifa
 
 def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, change: Change | None) -> Outlook:
     """How a plan for review would pass the gate if it were merged; `change` is the open one on the forge, if known."""
-    gate = gate_for(session, surveyed)
+    gate = gate_for(session, surveyed, lineage=artifact.statement.predicate.state.lineage)
     reviewed, fault = _open_reviews(session, gate, artifact, change)
     tally = decided(session, surveyed, artifact, gate, on_forge=reviewed).tally
     redacted, found = parse_plan(artifact.files["plan.json"])

@@ -13,6 +13,7 @@ from tfops.fingerprint import changes_between
 from tfops.steps import audit as audit_log
 from tfops.steps.applying import Approvals, apply_plan, check_artifact, expected_of
 from tfops.steps.consenting import is_agreed
+from tfops.steps.former import refuse_lost
 from tfops.steps.hold import Hold
 from tfops.steps.inputs_archive import unpack
 from tfops.steps.judging import judge
@@ -74,7 +75,7 @@ def _plan_and_apply(stack: StackRun, work: Workplace) -> StackSync:
     settled = _settled(stack, work)
     state = stack.state = settled.state
     check_integrity(stack.id, stack.head.record if stack.head else None, state, address=str(stack.surveyed.address))
-    if stack.head is None:
+    if stack.is_new:
         _check_first(stack, settled)
     given = stack.options.given
     if given is not None:
@@ -130,6 +131,14 @@ def _settled(stack: StackRun, work: Workplace) -> Settled:
 def _check_first(stack: StackRun, settled: Settled) -> None:
     """A stack without a head must really be one that was never deployed, and no other one's new name."""
     session = stack.session
+    if stack.head is None:
+        _refuse_lost_head(stack, settled)
+    if settled.state.holds_something:
+        refuse_lost(session, stack.surveyed)
+
+
+def _refuse_lost_head(stack: StackRun, settled: Settled) -> None:
+    session = stack.session
     _refuse_second_state(stack)
     if not session.store.is_known(stack.id):
         return
@@ -179,7 +188,11 @@ def _converge(stack: StackRun, state: Snapshot, settled: Settled) -> StackSync:
     if stack.purpose is Purpose.PRUNE:
         record_nothing_left(stack.session, stack.surveyed, after, started_on=stack.started_on)
         return stack.result(Outcome.CONVERGED)
-    line = None if is_agreed(stack, gate_for(stack.session, stack.surveyed)) else baseline(stack.head)
+    line = (
+        None
+        if is_agreed(stack, gate_for(stack.session, stack.surveyed, lineage=state.lineage))
+        else baseline(stack.head)
+    )
     record_convergence(
         stack.session, stack.surveyed, stack.fingerprint, after, started_on=stack.started_on, baseline=line
     )
@@ -250,7 +263,7 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     One that is in conflict with reality is: somebody may have settled that since, and no fingerprint would tell.
     """
     session = stack.session
-    is_open = stack.options.dry_run or gate_for(session, stack.surveyed).is_open
+    is_open = stack.options.dry_run or gate_for(session, stack.surveyed, lineage=state.lineage).is_open
     artifact = None if is_open else _waiting_plan(stack, state)
     if artifact is None:
         return None

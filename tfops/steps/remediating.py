@@ -99,7 +99,7 @@ def _rule_on(
     )
     refused += tuple(_of_the_head(scanned, touched))
     surveyed = scanned.base.surveyed
-    gate = gate_for(session, surveyed)
+    gate = gate_for(session, surveyed, lineage=planned.state.lineage)
     decision = decide(
         environment=surveyed.stack.environment,
         gate=gate,

@@ -15,6 +15,7 @@ from tfops.steps.ballot_box import BallotBox, lost, open_box
 from tfops.steps.ballots import barred, read_votes
 from tfops.steps.code_owners import without_owner
 from tfops.steps.configuration import CONFIG_NAME
+from tfops.steps.former import former_environments
 from tfops.steps.opening import Session, now
 from tfops.steps.reviews import electorate, landed_since, notes_of, touches_any
 from tfops.steps.surveyed import Surveyed
@@ -54,23 +55,16 @@ class Proposal:
         return (*self.change.words, asked, *self.tally.words, *(f"{one}; it does not count" for one in self.unverified))
 
 
-def gate_for(session: Session, surveyed: Surveyed) -> Gate:
-    """What an apply of the stack must pass. Raises VerificationError where the rules in force cannot be known."""
+def gate_for(session: Session, surveyed: Surveyed, *, lineage: str | None) -> Gate:
+    """What an apply of the stack must pass, where a state of that `lineage` is there; None if there is none.
+
+    Raises VerificationError where the rules in force cannot be known.
+    """
     stack, rules = surveyed.stack, session.rules.config
     asked = gate_in(stack)
     if not rules.policies and all(gate_in(one) == asked for one in rules.environments):
         return asked
-    return gate_of(stack.environment, asked, _former(session, surveyed), rules)
-
-
-def _former(session: Session, surveyed: Surveyed) -> tuple[str, ...]:
-    """The other environments that ever had this stack's state."""
-    head = session.store.known_head(surveyed.id, session.keys)
-    address = str(surveyed.address)
-    if head and (head.record.environment, head.record.state.address) == (surveyed.stack.environment, address):
-        return ()
-    heads = (session.store.known_head(name, session.keys) for name in session.store.stacks())
-    return tuple(one.record.environment for one in heads if one and one.record.state.address == address)
+    return gate_of(stack.environment, asked, former_environments(session, surveyed, lineage), rules)
 
 
 def establish(session: Session) -> None:

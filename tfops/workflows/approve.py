@@ -161,7 +161,7 @@ def _asked(session: Session, name: str) -> _Asked:
     artifact = _artifact(session, name)
     surveyed = _stack_of(session, artifact.statement)
     refuse_used(session, surveyed.id, artifact.id)
-    gate = gate_for(session, surveyed)
+    gate = gate_for(session, surveyed, lineage=artifact.statement.predicate.state.lineage)
     files = {item.name: item.digest.sha256 for item in artifact.statement.subject}
     return _Asked(
         id=artifact.id,

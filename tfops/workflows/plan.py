@@ -274,7 +274,7 @@ def _line(
     place: Path | None,
     drift: Drift,
 ) -> StackPlan:
-    gate = gate_for(session, surveyed)
+    gate = gate_for(session, surveyed, lineage=planned.state.lineage)
     decision = decide(
         environment=surveyed.stack.environment,
         gate=gate,

@@ -164,3 +164,15 @@ def test_looking_back_ends_where_entries_are_older():
     objects.asked.clear()
     assert list(audit.since(session, datetime.now(UTC) + timedelta(hours=1))) == []
     assert objects.asked == ["list audit", "get audit/000000000002.json"]
+
+
+def test_who_signed_does_not_matter_where_an_entry_can_only_refuse() -> None:
+    session = run(MemoryObjects())
+    for _ in range(3):
+        enter(session)
+    session.keys = {}
+    session.store.objects.replace(
+        "audit/000000000002.json", b"{", expected=session.store.objects.get("audit/000000000002.json")
+    )
+    found = audit.read_unverified(session)
+    assert [entry and entry.record.stack for _, entry in sorted(found.items())] == ["prod", None, "prod"]

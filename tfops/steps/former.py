@@ -1,0 +1,74 @@
+"""Whose state a stack lays claim to: the environments that had it before, and stacks of which the store lost track."""
+
+from collections.abc import Iterator
+
+from tfops.audit import Anchor, anchor_checks, chain_checks
+from tfops.deployment import Deployment
+from tfops.errors import VerificationError
+from tfops.steps import audit
+from tfops.steps.opening import Session
+from tfops.steps.surveyed import Surveyed
+
+
+def former_environments(session: Session, surveyed: Surveyed, lineage: str | None) -> tuple[str, ...]:
+    """The other environments that ever had this stack's state, by its address or by its `lineage`, where that is known.
+
+    One place has many addresses: a link, another spelling of an endpoint. A state has one lineage, wherever it is.
+    """
+    head = session.store.known_head(surveyed.id, session.keys)
+    address = str(surveyed.address)
+    if head and (head.record.environment, head.record.state.address) == (surveyed.stack.environment, address):
+        return ()
+    states = ((one.record.environment, one.record.state) for one in _last_records(session))
+    return tuple(
+        environment
+        for environment, state in states
+        if state.address == address or (lineage is not None and state.lineage == lineage)
+    )
+
+
+def _last_records(session: Session) -> Iterator[Deployment]:
+    """Of each stack its head; of one that never had any, for its first apply failed, that."""
+    for name in session.store.stacks():
+        if (head := session.store.known_head(name, session.keys)) is not None:
+            yield head
+        else:
+            yield from session.store.deployments(name, session.keys)[0][-1:]
+
+
+def refuse_lost(session: Session, surveyed: Surveyed) -> None:
+    """Raises VerificationError where the store has lost track of a stack, so that nobody can tell whose a state is.
+
+    `store.head_missing`: the audit log says that a stack was deployed, and its head or its entry in the index is gone.
+    `audit.broken`: something is gone from the log itself. It is read whole, so ask only where a stack that was never
+    deployed finds a state that holds something.
+    """
+    names = set(session.store.stacks())
+    heads = {name: session.store.known_head(name, session.keys) for name in names}
+    lost = sorted(name for name in _deployed(session, [head for head in heads.values() if head]) if not heads.get(name))
+    if lost:
+        raise VerificationError(
+            f"{surveyed.id} was never deployed, and finds a state at {surveyed.address} that may be another stack's: "
+            f"{', '.join(lost[:3])}{' …' if lost[3:] else ''} was deployed, but its head is gone from the store, "
+            "or its entry in stacks/",
+            code="store.head_missing",
+            hint=f"restore the store, and find out who could write to it; if the state of {lost[0]} is right as it is: "
+            f'tfops recover {lost[0]} --adopt-state --reason "…"',
+            stack=surveyed.id,
+        )
+
+
+def _deployed(session: Session, heads: list[Deployment]) -> frozenset[str]:
+    entries = audit.read_unverified(session)
+    vouched = (head.record.audit_head for head in heads)
+    anchors = [Anchor(head=head, where="a head") for head in vouched if head is not None]
+    faults = [*chain_checks(entries, store_id=session.store.id), *anchor_checks(entries, anchors)]
+    fault = next((check for check in faults if not check.ok), None)
+    if fault is not None or None in entries.values():
+        detail = f"{fault.name}: {fault.detail}" if fault else "an entry cannot be read"
+        raise VerificationError(
+            f"the audit log cannot tell which stacks were deployed: {detail}",
+            code="audit.broken",
+            hint="look at it: tfops audit verify; restore the store, and find out who could write to it",
+        )
+    return frozenset(entry.record.stack for entry in entries.values() if entry and entry.leaves_a_head)
