@@ -3,10 +3,11 @@
 A decision is an in-toto statement of our own (reference: DSSE v1, in-toto Statement v1), signed with an SSH key.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 import msgspec
 
@@ -158,6 +159,8 @@ class Tally:
     """What else bears on it, in words."""
     lost: int = 0
     """How many decisions a run has seen that are gone, or changed: each may have been a rejection."""
+    said_on: Mapping[str, datetime] = field(default_factory=dict)
+    """When those who approved it did, the latest time."""
     comments: Mapping[str, str] = field(default_factory=dict)
     """Why those who signed a rejection did, on one line each; a rejection on a forge says nothing here."""
 
@@ -222,6 +225,7 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
             override: tuple(sorted(vote.owner for vote in approving if override in vote.record.overrides))
             for override in Override
         },
+        said_on={vote.owner: vote.record.decided_on for vote in approving},
         comments={person: _one_line(comment) for person, comment in rejecting.items()},
     )
 
@@ -233,8 +237,30 @@ def _split(votes: Iterable[Vote], why_not: Callable[[Vote], str | None]) -> tupl
     return good, [Uncounted(vote=vote, reason=reason) for vote, reason in judged if reason is not None]
 
 
+def without(own: Tally, people: Collection[str], wanted: int) -> Tally:
+    """The tally without the approvals of these people, which do not count any more; they may approve again."""
+    left = tuple(person for person in own.approved_by if person not in people)
+    taken = {*own.approved_by} - {*left}
+    return replace(
+        own,
+        approved_by=left,
+        missing=max(0, wanted - len(left)),
+        may_still=tuple(sorted({*own.may_still, *taken})),
+        overridden_by={
+            override: tuple(person for person in said if person not in people)
+            for override, said in own.overridden_by.items()
+        },
+    )
+
+
 def joined(
-    own: Tally, ballot: Ballot, *, approved: Iterable[str], rejected: Iterable[str], notes: Iterable[str]
+    own: Tally,
+    ballot: Ballot,
+    *,
+    approved: Iterable[str],
+    rejected: Iterable[str],
+    notes: Iterable[str],
+    said_on: Mapping[str, datetime] = MappingProxyType({}),
 ) -> Tally:
     """The tally with the approvals and rejections that people gave elsewhere; whoever rejected anywhere rejects."""
     against = {*own.rejected_by, *rejected}
@@ -246,6 +272,10 @@ def joined(
         rejected_by=tuple(sorted(against)),
         missing=max(0, ballot.wanted - len(found)),
         may_still=tuple(sorted(ballot.approvers - barred - found - against)),
+        said_on={
+            person: max(times[person] for times in (own.said_on, said_on) if person in times)
+            for person in {*own.said_on, *said_on}
+        },
         notes=(*own.notes, *notes),
     )
 

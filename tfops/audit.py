@@ -12,7 +12,6 @@ from itertools import pairwise
 import msgspec
 
 from tfops.attestation import STATEMENT_TYPE, AuditHead, Builder, Check, Digest, Document, Moment, Subject, decode
-from tfops.deployment import Result
 from tfops.dsse import Verified
 from tfops.errors import UsageError
 
@@ -70,14 +69,6 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     def head(self) -> AuditHead:
         """What an anchor says of it."""
         return AuditHead(seq=self.record.seq, id=self.id)
-
-    @property
-    def leaves_a_head(self) -> bool:
-        """Whether what happened left a head to its stack, which no stack ever loses again."""
-        ended = self.record.details.get("result")
-        return self.record.event is Event.ADOPT_STATE or (
-            self.record.event is Event.APPLY and ended in (Result.APPLIED, Result.DESTROYED)
-        )
 
 
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,12 @@ Kept = Callable[[str, str], Collection[str]]
 """The sha256 of every decision that lies in the store about a plan, or a change of the rules, of a stack."""
 
 
+def leaves_a_head(entry: AuditEntry) -> bool:
+    """Whether what happened left a head to its stack, which no stack ever loses again."""
+    event, ended = entry.record.event, entry.record.details.get("result")
+    return event is Event.ADOPT_STATE or (event is Event.APPLY and ended in (Result.APPLIED, Result.DESTROYED))
+
+
 def deployment_checks(entries: Sequence[AuditEntry], deployments: Sequence[Deployment]) -> list[Check]:
     """What is wrong between the log and the deployments of all stacks.
 

@@ -1,7 +1,7 @@
 """What landed on a branch, and whether reviews on a forge speak for it (ADR 0014)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tfops.attestation import CLOCK_SKEW
@@ -42,6 +42,8 @@ class Reviewed:
 
     approved_by: tuple[str, ...] = ()
     rejected_by: tuple[str, ...] = ()
+    approved_on: Mapping[str, datetime] = field(default_factory=dict)
+    """When each person did."""
     notes: tuple[str, ...] = ()
 
 
@@ -51,18 +53,19 @@ def reviewed(landed: Landed, electorate: Electorate, *, asked: datetime | None, 
     if change is None or landed.fault is not None:
         return Reviewed(notes=() if landed.fault is None else (f"{landed.name}: {landed.fault}",))
     own = _own_work(change, electorate)
-    approved, rejected, notes = [], [], []
+    approved, rejected, notes = list[tuple[str, datetime]](), [], []
     for review in latest(landed.reviews):
         person = person_of(review.by, electorate.people) if review.by else None
         if review.opinion is Opinion.REJECTED and person is not None:
             rejected.append(person)
         elif review.opinion is Opinion.APPROVED:
             why = _why_not(review, person, change, own, electorate.max_age_seconds, asked, now)
-            approved += [person] if person and why is None else []
+            approved += [(person, review.on)] if person and review.on and why is None else []
             notes += [f"{landed.name}: the review of {_shown(review)} does not count: {why}"] if why else []
     return Reviewed(
-        approved_by=tuple(sorted({*approved} - {*rejected})),
+        approved_by=tuple(sorted({person for person, _ in approved} - {*rejected})),
         rejected_by=tuple(sorted({*rejected})),
+        approved_on=dict(sorted(approved, key=lambda said: said[1])),
         notes=tuple(notes),
     )
 

@@ -457,6 +457,33 @@ class TestWhoTouchedWhat:
         repository._env["PATH"] = ""
         assert repository.touching(["a/x"], tip=tip, since=None) == found
 
+    def test_along_first_parents_each_commit_tells_what_it_left_there_behind_what_it_followed(self, upstream):
+        first = upstream.git("rev-parse", "HEAD")
+        upstream.git("checkout", "-q", "-b", "side")
+        upstream.commit({"a/x": "2\n"})
+        upstream.commit({"a/x": "3\n"})
+        upstream.git("checkout", "-q", "main")
+        upstream.commit({"b/y": "2\n"})
+        upstream.git("merge", "-q", "--no-ff", "-m", "merge", "side")
+        merge = upstream.git("rev-parse", "HEAD")
+        gone = upstream.git("rm", "-q", "a/x") or upstream.commit()
+        found = upstream.open().along(["a/x", "a"], tip=gone, since=first)
+        assert [at.commit for at in found][1:] == [merge, gone]
+        assert [at.items["a/x"] for at in found] == [
+            f"100644 {upstream.git('rev-parse', f'{first}:a/x')}",
+            f"100644 {upstream.git('rev-parse', f'{merge}:a/x')}",
+            None,
+        ]
+        assert found[1].items["a"] != found[0].items["a"]
+        assert found[-1].on.timestamp() == int(upstream.git("log", "-1", "--format=%ct")) + 1
+
+    def test_before_the_first_commit_there_was_nothing(self, upstream):
+        tip = upstream.git("rev-parse", "HEAD")
+        found = upstream.open().along(["a/x"], tip=tip, since=None)
+        assert [(at.commit, at.items["a/x"] is None) for at in found] == [("", True), (tip, False)]
+        assert upstream.open().along(["a/x"], tip=tip, since=tip) == []
+        assert upstream.open().along(["nowhere"], tip=tip, since=None) == []
+
     def test_where_git_cannot_tell_it_is_said(self, upstream):
         tip = upstream.git("rev-parse", "HEAD")
         assert code(lambda: upstream.open().touching(["a/x"], tip=tip, since="0" * 40), FailedError) == "git.history"

@@ -242,18 +242,3 @@ def test_what_is_no_anchor_is_a_usage_error(text):
     with pytest.raises(UsageError) as refused:
         parse_anchor(text)
     assert refused.value.problems[0].code == "usage.anchor"
-
-
-@pytest.mark.parametrize(
-    ("event", "result", "expected"),
-    [
-        (Event.APPLY, "applied", True),
-        (Event.APPLY, "destroyed", True),
-        (Event.APPLY, "failed", False),
-        (Event.APPLY, "interrupted", False),
-        (Event.ADOPT_STATE, "", True),
-        (Event.CLAIM, "applied", False),
-    ],
-)
-def test_what_was_applied_or_adopted_leaves_a_head_for_ever(event, result, expected):
-    assert opened(signed(event=event, details={"result": result})).leaves_a_head is expected

@@ -9,7 +9,7 @@ from tests.unit.steps.test_store import ID, record
 from tests.unit.test_audit import opened, signed
 from tfops.attestation import AuditHead
 from tfops.audit import AuditEntry, Event
-from tfops.audit_trail import decision_checks, deployment_checks
+from tfops.audit_trail import decision_checks, deployment_checks, leaves_a_head
 from tfops.deployment import Deployment, Result, decode_deployment
 from tfops.dsse import Verified, unverified_payload
 
@@ -89,3 +89,18 @@ def test_a_rejection_that_somebody_removed_is_missed():
     said = "what carol said of aaaaaaaaaaaa of prod (rejected) is gone, or changed: somebody removed it"
     assert (check.name, check.ok, check.detail) == ("entry 2", False, said)
     assert set(asked) == {("prod", PLAN)}
+
+
+@pytest.mark.parametrize(
+    ("event", "result", "expected"),
+    [
+        (Event.APPLY, "applied", True),
+        (Event.APPLY, "destroyed", True),
+        (Event.APPLY, "failed", False),
+        (Event.APPLY, "interrupted", False),
+        (Event.ADOPT_STATE, "", True),
+        (Event.CLAIM, "applied", False),
+    ],
+)
+def test_what_was_applied_or_adopted_leaves_a_head_for_ever(event: Event, result: str, expected: bool) -> None:
+    assert leaves_a_head(entry(1, event, result=result)) is expected

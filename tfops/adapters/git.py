@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -58,6 +59,18 @@ class Commit:
 
     id: str
     emails: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathsAt:
+    """What lay at some paths as of a commit, by mode and id; None for nothing. `on` is when its committer claims.
+
+    A commit names whole seconds: it is the end of that one.
+    """
+
+    commit: str
+    on: datetime
+    items: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,16 +281,40 @@ class Repository:
         """
         asked = (frozenset(paths), tip, since)
         if asked not in self._touching:
-            found = self._touching_ids(*asked) if asked[0] else []
+            found = self._listed("--full-history", paths=asked[0], tip=tip, since=since)
             with self._lock:
                 commits = [self._repo[one].peel(pygit2.Commit) for one in found]
                 self._touching[asked] = [Commit(id=str(one.id), emails=self._emails(one)) for one in commits]
         return self._touching[asked]
 
-    def _touching_ids(self, paths: frozenset[str], tip: str, since: str | None) -> list[str]:
+    def along(self, paths: Iterable[str], *, tip: str, since: str | None) -> list[PathsAt]:
+        """What these paths were at the commits along first parents that changed any of them, the oldest first.
+
+        Before those of `tip` that `since` lacks stands what they followed: nothing, where history ends. One run of git.
+        Raises FailedError `git.history`.
+        """
+        asked = frozenset(paths)
+        found = self._listed("--first-parent", paths=asked, tip=tip, since=since)[::-1]
+        if not found:
+            return []
+        before = self.parent(found[0])
+        with self._lock:
+            later = [self._paths_at(self._repo[one].peel(pygit2.Commit), asked) for one in found]
+            if before is not None:
+                return [self._paths_at(self._repo[before].peel(pygit2.Commit), asked), *later]
+        return [PathsAt(commit="", on=later[0].on, items=dict.fromkeys(asked)), *later]
+
+    def _paths_at(self, commit: pygit2.Commit, paths: Iterable[str]) -> PathsAt:
+        on = datetime.fromtimestamp(commit.commit_time + 1, UTC)
+        return PathsAt(commit=str(commit.id), on=on, items={path: _item(commit.tree, path) for path in paths})
+
+    def _listed(self, how: str, *, paths: frozenset[str], tip: str, since: str | None) -> list[str]:
+        """The ids of the commits that `tip` has and `since` lacks and that changed any of these paths, newest first."""
+        if not paths:
+            return []
         lines = [tip, *([f"^{since}"] if since else []), "--", *sorted({_on_one_line(path) for path in paths})]
         command = Command(
-            argv=("git", "rev-list", "--full-history", "--topo-order", "--stdin"),
+            argv=("git", "rev-list", how, "--topo-order", "--stdin"),
             env={**self._env, "GIT_LITERAL_PATHSPECS": "1"},
             cwd=self.directory,
         )
@@ -463,6 +500,14 @@ class Repository:
             code="git.no_branch",
             hint="branches here: " + ", ".join(known[:10]),
         )
+
+
+def _item(tree: pygit2.Tree, path: str) -> str | None:
+    try:
+        found = tree[path]
+    except KeyError:
+        return None
+    return f"{_MODES.get(found.filemode, Mode.FILE).value} {found.id}"
 
 
 def _on_one_line(path: str) -> str:

@@ -1,9 +1,10 @@
 """Does what people approved cover what this stack would do? Collected from every plan they decided about."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from tfops.approval import Override, Tally
+from tfops.approval import Override, Tally, without
 from tfops.attestation import PlanPredicate, Purpose
 from tfops.config_gate import Gate
 from tfops.coverage import Approved, Content, Gap, backers, content, gap, leading, touches
@@ -18,9 +19,11 @@ from tfops.steps.merge_result import as_merged
 from tfops.steps.outcome import StackRun
 from tfops.steps.planning import change_refs
 from tfops.steps.plans_of import used_plans
-from tfops.steps.reviews import Heard, ReviewedPlan, heard, read_inputs, reviewed_plans, unexplained
+from tfops.steps.reviews import Heard, Read, ReviewedPlan, heard, read_inputs, reviewed_plans, unexplained
 from tfops.steps.store import PlanArtifact, sha256
+from tfops.steps.undone import undone
 from tfops.steps.witnessing import witness
+from tfops.taken_back import Taken, outdated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     wanted = _wanted(stack, changes)
     evidence = _evidence(stack, wanted, gate)
     touching, covering, approved = evidence.touching, evidence.covering, evidence.approved
-    own = _decided(stack, waiting, gate) if waiting is not None else None
+    own = _own(stack, waiting, wanted, gate, evidence.taken) if waiting is not None else None
     standing = _standing(own.tally if own else _nobody(stack, gate), backers(wanted, approved), gate)
     found = Consent(
         tally=replace(standing, notes=(*standing.notes, *evidence.notes)),
@@ -96,6 +99,8 @@ class _Evidence:
     touching: tuple[Covering, ...]
     read: tuple[Approved, ...]
     notes: tuple[str, ...]
+    taken: Taken
+    """What landed and was taken back: who approved it before that is in neither of the two."""
 
     @property
     def covering(self) -> tuple[Covering, ...]:
@@ -108,15 +113,44 @@ class _Evidence:
 
 def _evidence(stack: StackRun, wanted: Content, gate: Gate) -> _Evidence:
     said = heard(stack, gate)
-    plans = tuple(_decided_plans(stack, said, wanted, gate))
+    decided_ = tuple(_decided_plans(stack, said, wanted, gate))
+    heard_ = tuple(_read(stack, said, wanted, gate))
+    taken = undone(stack, wanted) if decided_ or heard_ else {}
+    plans = tuple(_up_to_date(stack, one, gate, taken) for one in decided_)
     open_ = tuple(one for one in plans if not one.decided.tally.is_stopped)
-    read = tuple(one for one in _read(stack, said, wanted, gate) if one.people)
+    read = tuple(one for one in (_still_read(one, taken) for one in heard_) if one.people)
     steps = leading(wanted, [*(one.approved for one in open_), *read])
+    old = (_outdated(stack, one.content, one.decided.tally.said_on, taken) for one in decided_)
+    again = {words for found in old for words in found.values()}
     return _Evidence(
         touching=tuple(one for one in open_ if touches(one.content, wanted, steps)),
         read=read,
-        notes=(*said.notes, *_notes(plans), *unexplained(stack, gate, said, wanted)),
+        notes=(*sorted(again), *said.notes, *_notes(plans), *unexplained(stack, gate, said, wanted)),
+        taken=taken,
     )
+
+
+def _up_to_date(stack: StackRun, one: Covering, gate: Gate, taken: Taken) -> Covering:
+    """A plan without those who approved it before something of it was taken back."""
+    old = _outdated(stack, one.content, one.decided.tally.said_on, taken)
+    return replace(one, decided=replace(one.decided, tally=without(one.decided.tally, old, gate.wanted)))
+
+
+def _still_read(read: Read, taken: Taken) -> Approved:
+    steps = {(name, now) for name, _, now in read.approved.content.inputs}
+    return replace(read.approved, people=read.approved.people - outdated(steps, read.said_on, taken).keys())
+
+
+def _outdated(stack: StackRun, plan: Content, said_on: Mapping[str, datetime], taken: Taken) -> dict[str, str]:
+    # That all of a stack goes is no step of an input: it is that its code, or its environment, is gone.
+    steps = set(taken) if stack.purpose is Purpose.PRUNE else {(name, now) for name, _, now in plan.inputs}
+    return outdated(steps, said_on, taken)
+
+
+def _own(stack: StackRun, waiting: PlanArtifact, wanted: Content, gate: Gate, taken: Taken) -> Decided:
+    """How the plan itself stands that waits."""
+    found = Covering(decided=_decided(stack, waiting, gate), content=_content(stack, waiting, wanted))
+    return _up_to_date(stack, found, gate, taken).decided
 
 
 def _wanted(stack: StackRun, changes: set[tuple[str, str]]) -> Content:
@@ -170,11 +204,13 @@ def _notes(plans: Iterable[Covering]) -> tuple[str, ...]:
     return tuple(note for found in noted.values() for note in sorted(set[str].intersection(*found)))
 
 
-def _read(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator[Approved]:
+def _read(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator[Read]:
     for landed in said.landed:
         if landed.fault is None and landed.change is not None:
             own = dict(barred(stack.session, landed.base, landed.change.head))
-            yield read_inputs(stack, gate, landed, wanted, own)
+            found = read_inputs(stack, gate, landed, wanted, own)
+            if found.approved.people:
+                yield found
 
 
 def _decided_plans(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator[Covering]:

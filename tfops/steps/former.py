@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tfops.audit import Anchor, anchor_checks, chain_checks
+from tfops.audit_trail import leaves_a_head
 from tfops.deployment import Deployment
 from tfops.errors import VerificationError
 from tfops.steps import audit
@@ -71,4 +72,4 @@ def _deployed(session: Session, heads: list[Deployment]) -> frozenset[str]:
             code="audit.broken",
             hint="look at it: tfops audit verify; restore the store, and find out who could write to it",
         )
-    return frozenset(entry.record.stack for entry in entries.values() if entry and entry.leaves_a_head)
+    return frozenset(entry.record.stack for entry in entries.values() if entry and leaves_a_head(entry))

@@ -39,7 +39,7 @@ def judge(
     it counts.
     """
     environment, moment = stack.surveyed.stack.environment, now()
-    gate = gate_for(stack.session, stack.surveyed, lineage=stack.state.lineage if stack.state else None)
+    gate = gate_for(stack.session, stack.surveyed, lineage=stack.lineage)
     findings = {
         **policy_findings(stack.session, stack.surveyed, gate, redacted),
         Override.DRIFT: done_outside(stack, plan),

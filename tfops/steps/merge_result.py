@@ -30,12 +30,13 @@ def _merged(session: Session, stack: str, source: Source) -> Content | None:
     tree = repository.merge_tree(source.base, source.commit) if source.base else None
     if tree is None or source.base is None:
         return None
-    before = _manifest(session, stack, source.base, repository.tree_id(source.base))
-    now = _manifest(session, stack, source.commit, tree)
+    before = manifest_at(session, stack, source.base, repository.tree_id(source.base))
+    now = manifest_at(session, stack, source.commit, tree)
     return None if now is None else content((), before=before, now=now)
 
 
-def _manifest(session: Session, stack: str, commit: str, tree: str) -> bytes | None:
+def manifest_at(session: Session, stack: str, commit: str, tree: str) -> bytes | None:
+    """What a tree makes a stack of, as of a commit; None where it is not there. Raises ConfigError if unreadable."""
     there = as_of(session, Revision(branch=session.revision.branch, commit=commit, tree=tree))
     found = look(there)
     if stack in found.unreadable:

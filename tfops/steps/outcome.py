@@ -112,6 +112,11 @@ class StackRun:
         return leaves_nothing(self.head)
 
     @property
+    def lineage(self) -> str | None:
+        """The lineage of the state that is there, as far as it was read."""
+        return self.state.lineage if self.state else None
+
+    @property
     def id(self) -> str:
         """The stack's id."""
         return self.surveyed.id

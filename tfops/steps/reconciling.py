@@ -190,7 +190,7 @@ def _converge(stack: StackRun, state: Snapshot, settled: Settled) -> StackSync:
         return stack.result(Outcome.CONVERGED)
     line = (
         None
-        if is_agreed(stack, gate_for(stack.session, stack.surveyed, lineage=state.lineage))
+        if is_agreed(stack, gate_for(stack.session, stack.surveyed, lineage=stack.lineage))
         else baseline(stack.head)
     )
     record_convergence(
@@ -263,7 +263,7 @@ def _still_waiting(stack: StackRun, state: Snapshot) -> StackSync | None:
     One that is in conflict with reality is: somebody may have settled that since, and no fingerprint would tell.
     """
     session = stack.session
-    is_open = stack.options.dry_run or gate_for(session, stack.surveyed, lineage=state.lineage).is_open
+    is_open = stack.options.dry_run or gate_for(session, stack.surveyed, lineage=stack.lineage).is_open
     artifact = None if is_open else _waiting_plan(stack, state)
     if artifact is None:
         return None

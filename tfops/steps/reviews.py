@@ -134,7 +134,12 @@ def with_reviews(session: Session, ballot: Ballot, gate: Gate, found: ReviewedPl
         now=now(),
     )
     return joined(
-        signed, ballot, approved=said.approved_by, rejected=said.rejected_by, notes=notes_of(found.landed, said)
+        signed,
+        ballot,
+        approved=said.approved_by,
+        rejected=said.rejected_by,
+        notes=notes_of(found.landed, said),
+        said_on=said.approved_on,
     )
 
 
@@ -144,16 +149,25 @@ def notes_of(landed: Landed, said: Reviewed) -> tuple[str, ...]:
     return (*against, *said.notes)
 
 
-def read_inputs(stack: StackRun, gate: Gate, landed: Landed, wanted: Content, barred: dict[str, str]) -> Approved:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Files that people read where they landed, and when each said so."""
+
+    approved: Approved
+    said_on: Mapping[str, datetime]
+
+
+def read_inputs(stack: StackRun, gate: Gate, landed: Landed, wanted: Content, barred: dict[str, str]) -> Read:
     """Of what the stack's plan is made of: what a change made of it, and who read that there.
 
     A review is of files. What a plan does with them is not in it.
     """
     said = reviewed(landed, electorate(stack.session, barred, gate), asked=None, now=now())
     if landed.base is None or said.rejected_by or not said.approved_by:
-        return Approved(content=NOTHING, people=frozenset())
+        return Read(approved=Approved(content=NOTHING, people=frozenset()), said_on={})
     inputs = frozenset(_steps(stack, landed.base, landed.tip, wanted))
-    return Approved(content=Content(changes=frozenset(), inputs=inputs), people=frozenset(said.approved_by))
+    found = Approved(content=Content(changes=frozenset(), inputs=inputs), people=frozenset(said.approved_by))
+    return Read(approved=found, said_on=said.approved_on)
 
 
 def _steps(stack: StackRun, base: str, tip: str, wanted: Content) -> Iterator[Input]:
@@ -182,7 +196,12 @@ def _files(repository: "Repository", commit: str) -> Mapping[str, Entry]:
 
 def path_of(name: str) -> str:
     """The file that an input stands in: settings are lines of the configuration."""
-    return CONFIG_NAME if name.startswith("setting ") else name
+    return CONFIG_NAME if is_setting(name) else name
+
+
+def is_setting(name: str) -> bool:
+    """Whether an input is one of the configuration, and no file."""
+    return name.startswith("setting ")
 
 
 def touches_any(session: Session, landed: Landed, paths: Collection[str]) -> bool:

@@ -22,7 +22,7 @@ def suspicion(stack: StackRun) -> Suspicion | None:
     One line that nobody approved is enough to suspect all of it: the program that an approved line starts may be just
     what was changed. What a runner planned already, with these very inputs, somebody let it plan.
     """
-    session, gate = stack.session, gate_for(stack.session, stack.surveyed)
+    session, gate = stack.session, gate_for(stack.session, stack.surveyed, lineage=stack.lineage)
     names = unapproved(stack, gate) if gate.is_guarded else ()
     if not names:
         return None
