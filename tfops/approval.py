@@ -160,7 +160,7 @@ class Tally:
     lost: int = 0
     """How many decisions a run has seen that are gone, or changed: each may have been a rejection."""
     said_on: Mapping[str, datetime] = field(default_factory=dict)
-    """When those who approved it did, the latest time."""
+    """When those who approved it, or signed a rejection, last did."""
     comments: Mapping[str, str] = field(default_factory=dict)
     """Why those who signed a rejection did, on one line each; a rejection on a forge says nothing here."""
 
@@ -225,7 +225,7 @@ def tally(ballot: Ballot, votes: Iterable[Vote], now: datetime) -> Tally:
             override: tuple(sorted(vote.owner for vote in approving if override in vote.record.overrides))
             for override in Override
         },
-        said_on={vote.owner: vote.record.decided_on for vote in approving},
+        said_on={vote.owner: vote.record.decided_on for vote in latest if vote.record.decision is not Word.WITHDRAWN},
         comments={person: _one_line(comment) for person, comment in rejecting.items()},
     )
 
@@ -250,6 +250,34 @@ def without(own: Tally, people: Collection[str], wanted: int) -> Tally:
             override: tuple(person for person in said if person not in people)
             for override, said in own.overridden_by.items()
         },
+    )
+
+
+def opposed(own: Tally, others: Mapping[str, Tally], approved_on: Mapping[str, datetime]) -> Tally:
+    """The tally with what people signed against `others`, plans that do the same, by their ids.
+
+    Else planning again would be rid of every rejection. Who approved any of it later (`approved_on`) took it back.
+    """
+    against = {
+        person: plan_id
+        for plan_id, other in others.items()
+        for person in other.rejected_by
+        if person in other.said_on and not approved_on.get(person, other.said_on[person]) > other.said_on[person]
+    }
+    comments = {person: others[plan_id].comments.get(person, "") for person, plan_id in against.items()}
+    return replace(
+        own,
+        rejected_by=tuple(sorted({*own.rejected_by, *against})),
+        lost=own.lost + sum(other.lost for other in others.values()),
+        comments={**comments, **own.comments},
+        notes=(
+            *(
+                f"{person} rejected plan {plan_id[:12]}, which does the same; what takes that back: "
+                f"tfops approve {plan_id[:12]} --withdraw"
+                for person, plan_id in sorted(against.items())
+            ),
+            *own.notes,
+        ),
     )
 
 

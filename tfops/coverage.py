@@ -110,6 +110,17 @@ def touches(content: Content, wanted: Content, steps: frozenset[Input]) -> bool:
     return bool(content.changes & wanted.changes or content.inputs & steps)
 
 
+def contains(wanted: Content, other: Content) -> bool:
+    """Whether all that a plan does is among what is wanted: whoever is against it is against that, too.
+
+    Where it changes nothing, all that it is made of.
+    """
+    if other.changes:
+        return other.changes <= wanted.changes
+    ends = {(name, now) for name, _, now in wanted.inputs}
+    return bool(other.inputs) and {(name, now) for name, _, now in other.inputs} <= ends
+
+
 def _behind(item: tuple[str, str], approved: Iterable[Approved]) -> frozenset[str]:
     return frozenset(person for one in approved if item in one.content.changes for person in one.people)
 

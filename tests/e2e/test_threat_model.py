@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import tarfile
+import time
 from collections.abc import Callable
 from gzip import compress, decompress
 from pathlib import Path
@@ -229,7 +230,7 @@ def test_a_new_environment_claims_the_state_of_prod(team: Team) -> None:
     text = team.config(count=0).replace('environment "prod"', 'environment "mine"')
     text += '\nmoved {\n  from = "prod"\n  to   = "mine"\n}\n'
     team.sandbox.commit({"tfops.hcl": text, "prod/main.tf": TWO})
-    found = team.sandbox.sync(expect=3)
+    found = team.sandbox.sync("mine", "--trust-code", expect=3)
     assert "asks for 2 approvals" in found["mine"]["reasons"][0]
 
 
@@ -275,6 +276,98 @@ def _two_entries(team: Team) -> None:
     team.sandbox.commit({"tfops.hcl": team.config(people=("alice", "bob"))})
     assert team.sandbox.sync(expect=0).json["rules"] is None
     assert len(team.sandbox.json("audit", "verify").json["entries"]) >= 2
+
+
+def test_attack_a_rejected_change_is_planned_once_more_to_be_rid_of_the_rejection(team: Team) -> None:
+    team.change("pr", {"prod/main.tf": TWO})
+    rejected = team.review("pr")
+    assert team.reject(rejected, "carol", "the database!").code == 0
+    again = team.approved("pr", "alice", "bob")
+    assert again != rejected
+    team.merge("pr")
+    said = reasons(team.sandbox.sync())
+    assert "carol rejected it: the database!" in said
+    assert f"tfops approve {rejected[:12]} --withdraw" in said
+    assert team.approve(rejected, "carol", "--withdraw").code == 0
+    assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_attack_a_rejected_change_comes_under_another_commit_with_another_one_beside_it(team: Team) -> None:
+    team.change("pr", {"prod/main.tf": TWO})
+    assert team.reject(team.review("pr"), "carol").code == 0
+    team.change("other", {"prod/main.tf": f"# nothing\n{TWO}", "prod/more.tf": OTHER})
+    team.approved("other", "alice", "bob")
+    team.merge("other")
+    assert "carol rejected it: no" in reasons(team.sandbox.sync())
+
+
+def test_what_was_changed_after_a_rejection_is_another_plan(team: Team) -> None:
+    team.change("pr", {"prod/main.tf": TWO})
+    assert team.reject(team.review("pr"), "carol").code == 0
+    team.change("better", {"prod/main.tf": RESOURCE.replace("one", "three")})
+    team.approved("better", "alice", "bob")
+    team.merge("better")
+    assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_who_rejected_a_plan_and_approves_the_next_one_of_the_same_took_it_back(team: Team) -> None:
+    team.change("pr", {"prod/main.tf": TWO})
+    assert team.reject(team.review("pr"), "carol").code == 0
+    team.approved("pr", "alice", "carol")
+    team.merge("pr")
+    assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_attack_a_rejection_of_a_plan_before_is_removed_from_the_store(team: Team) -> None:
+    team.change("pr", {"prod/main.tf": TWO})
+    rejected = team.review("pr")
+    assert team.reject(rejected, "carol").code == 0
+    team.approved("pr", "alice", "bob")
+    team.merge("pr")
+    reasons(team.sandbox.sync())
+    for vote in _approvals(team, rejected).iterdir():
+        vote.unlink()
+    assert "are gone from the store" in reasons(team.sandbox.sync())
+
+
+def test_attack_a_name_in_trust_is_given_to_somebody_else(team: Team) -> None:
+    """Decisions belong to who made them: neither the old owner of the name nor the new one has made the other's."""
+    plan_id = merged(team, "alice", "bob")
+    text = team.config().replace('approver "alice"', 'approver "alina"')
+    team.key("mallory")
+    mallory = f'approver "alice" {{\n  ssh_keys = ["{team.public("mallory")}"]\n}}\n'
+    team.sandbox.commit({"tfops.hcl": text.replace("trust {", f"trust {{\n{mallory}", 1)})
+    waiting = team.sandbox.sync(expect=3)
+    for person in ("bob", "carol"):
+        assert team.approve(waiting.json["rules"]["id"], person).code == 0
+    said = reasons(team.sandbox.sync())
+    assert "there are 1" in said
+    assert plan_id
+
+
+def test_attack_a_change_of_the_rules_is_approved_taken_back_and_pushed_again(team: Team) -> None:
+    team.sandbox.commit({"tfops.hcl": team.config(count=0)})
+    change = team.sandbox.sync(expect=3).json["rules"]["id"]
+    for person in ("alice", "bob"):
+        assert team.approve(change, person).code == 0
+    time.sleep(1.1)
+    team.sandbox.commit({"tfops.hcl": team.config()})
+    assert team.sandbox.sync(expect=0).json["rules"] is None
+    team.sandbox.commit({"tfops.hcl": team.config(count=0)})
+    found = team.sandbox.sync(expect=3).json["rules"]
+    assert (found["id"], found["approved_by"]) == (change, [])
+    assert "tfops.hcl was taken back in" in json.dumps(found)
+
+
+def test_attack_of_two_changes_of_the_rules_one_is_approved_and_both_are_pushed(team: Team) -> None:
+    first = team.config(people=("alice", "bob", "carol", "dave"))
+    team.sandbox.commit({"tfops.hcl": first})
+    change = team.sandbox.sync(expect=3).json["rules"]["id"]
+    for person in ("alice", "bob"):
+        assert team.approve(change, person).code == 0
+    team.sandbox.commit({"tfops.hcl": team.config(people=("alice", "bob", "carol", "dave"), count=0)})
+    found = team.sandbox.sync(expect=3).json["rules"]
+    assert (found["id"] != change, found["approved_by"]) == (True, [])
 
 
 def _approvals(team: Team, plan_id: str, stack: str = "prod") -> Path:

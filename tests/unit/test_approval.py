@@ -19,8 +19,10 @@ from tfops.approval import (
     approval_statement,
     decode_vote,
     joined,
+    opposed,
     question_of,
     tally,
+    without,
 )
 from tfops.attestation import CLOCK_SKEW, Digest, encode
 from tfops.dsse import Verified
@@ -254,3 +256,33 @@ def test_an_approval_that_is_too_old_brings_no_earlier_one_back():
 )
 def test_who_is_missing_is_said_as_one_would(missing: int, may_still: tuple[str, ...], words: str):
     assert replace(tally(ballot(), [], NOW), missing=missing, may_still=may_still).still == words
+
+
+def test_who_is_against_a_plan_of_the_same_is_against_this_one():
+    own = tally(ballot(), [vote("alice"), vote("bob")], NOW)
+    other = tally(ballot(), [vote("carol", Word.REJECTED, comment="no")], NOW)
+    found = opposed(own, {"e" * 64: other}, {})
+    assert (found.rejected_by, found.is_approved) == (("carol",), False)
+    assert found.words[0] == "carol rejected it: no"
+    assert f"tfops approve {'e' * 12} --withdraw" in found.notes[0]
+
+
+def test_who_approved_the_same_later_took_the_rejection_back():
+    own = tally(ballot(), [vote("alice"), vote("bob")], NOW)
+    other = tally(ballot(), [vote("carol", Word.REJECTED)], NOW)
+    on = other.said_on["carol"]
+    assert opposed(own, {"e" * 64: other}, {"carol": on + timedelta(seconds=1)}) == own
+    assert opposed(own, {"e" * 64: other}, {"carol": on}).rejected_by == ("carol",)
+
+
+def test_a_decision_that_is_gone_from_a_plan_of_the_same_may_have_been_a_rejection():
+    own = tally(ballot(), [vote("alice"), vote("bob")], NOW)
+    assert opposed(own, {"e" * 64: replace(own, lost=1)}, {}).is_stopped
+
+
+def test_what_does_not_count_any_more_is_missing_and_may_come_again():
+    own = tally(ballot(), [vote("alice", overrides=(Override.PROTECT,)), vote("bob")], NOW)
+    found = without(own, {"alice"}, 2)
+    assert (found.approved_by, found.missing, found.may_still) == (("bob",), 1, ("alice", "carol"))
+    assert found.overridden_by[Override.PROTECT] == ()
+    assert without(own, (), 2) == own

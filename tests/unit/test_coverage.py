@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfops.coverage import Approved, Content, Gap, backers, content, is_seen, leading, touches
+from tfops.coverage import Approved, Content, Gap, backers, contains, content, is_seen, leading, touches
 from tfops.coverage import gap as gap_for
 
 
@@ -158,3 +158,18 @@ def test_more_approvals_never_uncover_anything(wanted, approved):
 def test_without_any_approval_nothing_is_covered(wanted):
     found = gap(wanted, [])
     assert found.is_empty is not bool(wanted.changes or wanted.inputs)
+
+
+def test_a_plan_contains_another_one_that_does_nothing_else():
+    both = plan({"a": "x", "b": "y"}, {"main.tf": "2", "net.tf": "2"})
+    assert contains(both, ONE)
+    assert contains(both, both)
+    assert not contains(ONE, both)
+    assert contains(both, plan({"a": "x"}, {"main.tf": "other"})), "a comment beside it makes it no other change"
+    assert not contains(both, plan({"a": "other"}, {"main.tf": "2"}))
+
+
+def test_a_plan_that_changes_nothing_is_what_it_is_made_of():
+    assert contains(ONE, plan({}, {"main.tf": "2"}))
+    assert not contains(ONE, plan({}, {"main.tf": "3"}))
+    assert not contains(ONE, plan({}, {}))

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tfops.approval import Override, Tally, without
+from tfops.approval import Override, Tally, opposed, without
 from tfops.attestation import PlanPredicate, Purpose
 from tfops.config_gate import Gate
-from tfops.coverage import Approved, Content, Gap, backers, content, gap, leading, touches
+from tfops.coverage import Approved, Content, Gap, backers, contains, content, gap, leading, touches
 from tfops.deployment import baseline
 from tfops.errors import VerificationError
 from tfops.gate import Consent
@@ -56,7 +56,9 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     evidence = _evidence(stack, wanted, gate)
     touching, covering, approved = evidence.touching, evidence.covering, evidence.approved
     own = _own(stack, waiting, wanted, gate, evidence.taken) if waiting is not None else None
-    standing = _standing(own.tally if own else _nobody(stack, gate), backers(wanted, approved), gate)
+    others = {name: tally for name, tally in evidence.against.items() if waiting is None or name != waiting.id}
+    said = opposed(own.tally if own else _nobody(stack, gate), others, evidence.approved_on)
+    standing = _standing(said, backers(wanted, approved), gate)
     found = Consent(
         tally=replace(standing, notes=(*standing.notes, *evidence.notes)),
         gap=gap(wanted, approved, max(1, min(gate.wanted, len(standing.approved_by)))),
@@ -101,6 +103,10 @@ class _Evidence:
     notes: tuple[str, ...]
     taken: Taken
     """What landed and was taken back: who approved it before that is in neither of the two."""
+    against: Mapping[str, Tally]
+    """How plans stand that do what is wanted, and that somebody rejected, by their ids."""
+    approved_on: Mapping[str, datetime]
+    """When people last approved any of it."""
 
     @property
     def covering(self) -> tuple[Covering, ...]:
@@ -120,19 +126,31 @@ def _evidence(stack: StackRun, wanted: Content, gate: Gate) -> _Evidence:
     open_ = tuple(one for one in plans if not one.decided.tally.is_stopped)
     read = tuple(one for one in (_still_read(one, taken) for one in heard_) if one.people)
     steps = leading(wanted, [*(one.approved for one in open_), *read])
-    old = (_outdated(stack, one.content, one.decided.tally.said_on, taken) for one in decided_)
+    old = (_outdated(stack, one.content, one.decided.tally, taken) for one in decided_)
     again = {words for found in old for words in found.values()}
     return _Evidence(
         touching=tuple(one for one in open_ if touches(one.content, wanted, steps)),
         read=read,
         notes=(*sorted(again), *said.notes, *_notes(plans), *unexplained(stack, gate, said, wanted)),
         taken=taken,
+        against={
+            one.decided.artifact.id: one.decided.tally
+            for one in plans
+            if one.decided.tally.is_stopped and contains(wanted, one.content)
+        },
+        approved_on=_approved_on(open_),
     )
+
+
+def _approved_on(plans: Iterable[Covering]) -> dict[str, datetime]:
+    tallies = [one.decided.tally for one in plans]
+    said = [(tally.said_on[person], person) for tally in tallies for person in tally.approved_by if tally.said_on]
+    return {person: on for on, person in sorted(said)}
 
 
 def _up_to_date(stack: StackRun, one: Covering, gate: Gate, taken: Taken) -> Covering:
     """A plan without those who approved it before something of it was taken back."""
-    old = _outdated(stack, one.content, one.decided.tally.said_on, taken)
+    old = _outdated(stack, one.content, one.decided.tally, taken)
     return replace(one, decided=replace(one.decided, tally=without(one.decided.tally, old, gate.wanted)))
 
 
@@ -141,10 +159,11 @@ def _still_read(read: Read, taken: Taken) -> Approved:
     return replace(read.approved, people=read.approved.people - outdated(steps, read.said_on, taken).keys())
 
 
-def _outdated(stack: StackRun, plan: Content, said_on: Mapping[str, datetime], taken: Taken) -> dict[str, str]:
+def _outdated(stack: StackRun, plan: Content, tally: Tally, taken: Taken) -> dict[str, str]:
     # That all of a stack goes is no step of an input: it is that its code, or its environment, is gone.
     steps = set(taken) if stack.purpose is Purpose.PRUNE else {(name, now) for name, _, now in plan.inputs}
-    return outdated(steps, said_on, taken)
+    approving = {person: on for person, on in tally.said_on.items() if person not in tally.rejected_by}
+    return outdated(steps, approving, taken)
 
 
 def _own(stack: StackRun, waiting: PlanArtifact, wanted: Content, gate: Gate, taken: Taken) -> Decided:
@@ -173,7 +192,7 @@ def _standing(own: Tally, people: frozenset[str], gate: Gate) -> Tally:
         own,
         approved_by=tuple(sorted(found)),
         missing=max(0, gate.wanted - len(found)),
-        may_still=tuple(person for person in own.may_still if person not in found),
+        may_still=tuple(person for person in own.may_still if person not in {*found, *own.rejected_by}),
     )
 
 
@@ -243,6 +262,8 @@ def _decided(stack: StackRun, artifact: PlanArtifact, gate: Gate, *, on_forge: R
 
 def _is_for(stack: StackRun, plan: PlanPredicate) -> bool:
     lineage = stack.head.record.state.lineage if stack.head else None
+    if stack.purpose is Purpose.PRUNE and stack.head and plan.finished_on < stack.head.record.finished_on:
+        return False  # who approved the end of an earlier deployment said nothing of this one
     mine = (stack.session.store.id, stack.id, stack.surveyed.stack.workspace, stack.surveyed.stack.root)
     theirs = (plan.store_id, plan.stack, plan.workspace, plan.root)
     same_state = plan.state.address == str(stack.surveyed.address) and plan.state.lineage in (lineage, None)

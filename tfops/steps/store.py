@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "tfops.store/v1"
 APPROVALS = "approvals"
+LOGGED = f"{APPROVALS}-logged"
 FORGE = "forge"
 """What was last told to the forge about each change."""
 STATEMENT, CLAIM, RESULT, EVENTS = "statement.json", "claim.json", "result.json", "events.ndjson"
@@ -248,9 +249,9 @@ class Store:
         self._put_once(f"{_plan(stack, plan_id)}/{APPROVALS}/{vote_id}.json", envelope)
 
     def decided_plans(self, stack: str) -> list[str]:
-        """The ids of the plans about which anybody decided anything: one listing."""
+        """The ids of the plans about which anybody decided anything, also where that is gone again: one listing."""
         keys = (key.split("/") for key in self.objects.keys(f"{_place(stack)}/plans"))
-        return sorted({parts[-3] for parts in keys if parts[-2:-1] == [APPROVALS]})
+        return sorted({parts[-3] for parts in keys if parts[-2:-1] in ([APPROVALS], [LOGGED])})
 
     def claim(self, stack: str, claim: Claim) -> None:
         """Mark a plan as used; raises VerificationError `verify.claimed` where it was used before."""

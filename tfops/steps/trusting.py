@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 
 from tfops import audit
-from tfops.approval import Ballot, Question, Tally, joined, tally
+from tfops.approval import Ballot, Question, Tally, joined, tally, without
 from tfops.attestation import Source
 from tfops.config_gate import Approval, Evidence, Gate
 from tfops.errors import VerificationError
@@ -20,7 +20,9 @@ from tfops.steps.opening import Session, now
 from tfops.steps.reviews import electorate, landed_since, notes_of, touches_any
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trust_records import PLACE, append_trust
+from tfops.steps.undone import undone_paths
 from tfops.steps.witnessing import witness
+from tfops.taken_back import outdated
 from tfops.trust import (
     RULES_CHANGE,
     RulesChange,
@@ -124,6 +126,7 @@ def proposal(session: Session) -> Proposal | None:
     box = open_box(session.store, decisions_name(id_))
     votes, unverified = read_votes(session, box.decisions)
     signed = replace(tally(ballot, votes, now()), lost=lost(session.store, box))
+    signed = _without_outdated(session, session.trust, change, signed)
     counted = _with_reviews(session, session.trust, change, ballot, signed)
     counted = _with_owners(session, change, counted)
     return Proposal(
@@ -135,6 +138,16 @@ def proposal(session: Session) -> Proposal | None:
         unverified=tuple(unverified),
         box=box,
     )
+
+
+def _without_outdated(session: Session, trust: Trust, change: RulesChange, signed: Tally) -> Tally:
+    """The tally without those who approved the change before it was taken back; it may have been pushed again since."""
+    if not signed.approved_by:
+        return signed
+    paths = {CONFIG_NAME, *session.rules.files, *session.head_rules.files}
+    taken = undone_paths(session, paths, trust.record.source.commit or None)
+    old = outdated(taken, {person: signed.said_on[person] for person in signed.approved_by}, taken)
+    return replace(without(signed, old, change.wanted), notes=(*signed.notes, *sorted(set(old.values()))))
 
 
 def _with_reviews(session: Session, trust: Trust, change: RulesChange, ballot: Ballot, signed: Tally) -> Tally:
