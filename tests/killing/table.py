@@ -5,7 +5,7 @@ Its runs have to come out of a nursery, which knows how to kill them.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,23 +57,33 @@ class Table:
         )
 
 
-def kill_at(world: Sandbox, number: int) -> tuple[Result, str]:
-    """A sync that is killed at its n-th step; how it ended, and the step."""
+def kill_at(world: Sandbox, number: int, only: Sequence[str] = ()) -> tuple[Result, str]:
+    """A sync that is killed at its n-th step, or its n-th of these kinds; how it ended, and the step."""
     log = world.directory / f"steps-{number}"
-    result = world.tfops("--format", "json", "sync", env={"KILL_LOG": str(log), "KILL_AT": str(number)})
+    wish = {"KILL_LOG": str(log), "KILL_AT": str(number), "KILL_ONLY": ",".join(only)}
+    result = world.tfops("--format", "json", "sync", env=wish)
     return result, log.read_text().splitlines()[-1].partition(" ")[2] if log.exists() else "no step"
 
 
-def kill_table(make_world: MakeWorld, check: Check, *, first: int = 1, stride: int = 1, applies: int = 1) -> Table:
+def kill_table(
+    make_world: MakeWorld,
+    check: Check,
+    *,
+    only: Sequence[str] = (),
+    first: int = 1,
+    stride: int = 1,
+    applies: int = 1,
+) -> Table:
     """Kill in a fresh world at step `first`, `first + stride`, … until a run ends by itself; see what is wrong then.
 
-    `applies` is how many applies each world needs in all, with those it has seen already.
+    `only` are the kinds of steps that count, where not all do. `applies` is how many applies each world needs in all,
+    with those it has seen already.
     """
     table, number = Table(), first
     while True:
         world = make_world()
         try:
-            result, step = kill_at(world, number)
+            result, step = kill_at(world, number, only)
             if result.code != KILLED:
                 assert result.code == 0, result
                 return table
