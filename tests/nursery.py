@@ -20,7 +20,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -29,6 +28,7 @@ from typing import IO, Any, NoReturn, Self
 from coverage import Coverage
 
 from tests.measured import Measured
+from tests.servers.boto import keep_what_boto_reads
 
 ROOT = Path(__file__).resolve().parents[1]
 WISH_BYTES = 1 << 17
@@ -177,6 +177,7 @@ def _run() -> None:
 
 def import_everything() -> None:
     """What runs would import, each for itself."""
+    import boto3
     import pygit2  # noqa: F401
     import rich.console
     import rich.table  # noqa: F401
@@ -188,17 +189,7 @@ def import_everything() -> None:
     for module in pkgutil.walk_packages(tfops.__path__, "tfops."):
         if module.name not in SCRIPTS:
             importlib.import_module(module.name)
-    _keep_what_boto_reads()
-
-
-def _keep_what_boto_reads() -> None:
-    """Read the descriptions of S3 now: to parse them takes as long as all the requests of a run."""
-    import boto3
-    from botocore.loaders import JSONFileLoader
-
-    load, loader = JSONFileLoader.load_file, JSONFileLoader()
-    kept = cache(lambda path: load(loader, path))
-    JSONFileLoader.load_file = lambda self, path: kept(path)
+    keep_what_boto_reads()
     boto3.session.Session().client("s3", region_name="us-east-1").close()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.boto import keep_what_boto_reads
 from tests.servers.moto import Moto
 from tests.servers.proxy import FaultProxy
 from tests.servers.shared import SharedSeaweed, shared_seaweed
@@ -20,6 +21,7 @@ def common_directory(factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSeaweed]:
     """The SeaweedFS that all workers share."""
+    keep_what_boto_reads()
     shared = shared_seaweed(common_directory(tmp_path_factory))
     yield shared
     shared.stop()
@@ -28,6 +30,7 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSeaweed]
 @pytest.fixture(scope="session")
 def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
     """A moto server for this worker."""
+    keep_what_boto_reads()
     with Moto(tmp_path_factory.mktemp("moto")) as server:
         yield server
 
