@@ -30,8 +30,8 @@ def enough_people(session: Session) -> str:
 def narrow_electorates(session: Session) -> list[str]:
     """The environments for which everybody who can approve has to: nobody approves their own work."""
     return [
-        f"{name} asks for {plural(gate.wanted, 'approval')}, and only {' and '.join(who)} can give them: what one of them "
-        "wrote nobody can approve; name more people in trust"
+        f"{name} asks for {plural(gate.wanted, 'approval')}, and only {' and '.join(who)} can give them: what one of "
+        "them wrote nobody can approve; name more people in trust"
         for name, gate, who in _counted(session)
         if gate.wanted and len(who) == gate.wanted
     ]
