@@ -94,6 +94,11 @@ def decode_vote(verified: Verified, *, owner: str, what: str) -> Vote:
     return Vote(id=verified.id, fingerprint=verified.signer, owner=owner, subject=found.subject, record=found.predicate)
 
 
+def claimed_on(payload: bytes, *, what: str) -> datetime:
+    """When a decision says that it was made; nobody has checked its signature yet."""
+    return decode(payload, ApprovalStatement, APPROVAL_TYPE, what=what).predicate.decided_on
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What people decide about. A decision counts if it names all of this; `subjects` are names and sha256 digests."""

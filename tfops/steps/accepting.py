@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from tfops.approval import Vote, Word, last_words
 from tfops.errors import FailedError, RefusedError
 from tfops.steps.ballot_box import BallotBox, lost, open_box
-from tfops.steps.ballots import read_votes
 from tfops.steps.opening import Session
 from tfops.steps.trusting import advance, decisions_name, difference, is_after
+from tfops.steps.votes import read_votes
 from tfops.steps.witnessing import sentence, witness
 from tfops.trust import RULES_CHANGE, Trust, proposal_id, rules_change
 

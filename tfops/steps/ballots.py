@@ -1,22 +1,20 @@
-"""What people decided about a stack's plans: read from the store, verified, counted."""
+"""What people decided about a stack's plans, counted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
-from tfops import dsse
-from tfops.adapters.git import Commit, git_env
-from tfops.adapters.ssh import SshKey
-from tfops.approval import Ballot, Tally, Vote, decode_vote, question_of, tally
+from tfops.adapters.git import Commit
+from tfops.approval import Ballot, Tally, question_of, tally
 from tfops.attestation import Purpose
 from tfops.config_gate import Evidence, Gate
 from tfops.deployment import baseline
-from tfops.errors import VerificationError
 from tfops.steps.ballot_box import BallotBox, lost, open_box
+from tfops.steps.former_people import with_former
 from tfops.steps.opening import Session, now
 from tfops.steps.reviews import ReviewedPlan, with_reviews
 from tfops.steps.store import PlanArtifact, approvals_name
 from tfops.steps.surveyed import Surveyed
+from tfops.steps.votes import read_votes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,30 +37,8 @@ def decided(
     counted = replace(tally(asked, votes, now()), lost=lost(session.store, box))
     if on_forge is not None:
         counted = with_reviews(session, asked, gate, on_forge, counted)
+    counted = with_former(session, asked, box.decisions, votes, counted)
     return Decided(artifact=artifact, tally=counted, unverified=tuple(unverified), box=box)
-
-
-def read_votes(session: Session, kept: Mapping[str, bytes]) -> tuple[list[Vote], list[str]]:
-    """Every kept decision (by id) whose signature fits, and in words what is wrong with each other one."""
-    owners, votes, unverified = people_keys(session), [], []
-    for name, data in kept.items():
-        try:
-            votes.append(open_vote(data, owners, what=f"the approval {name[:12]}"))
-        except VerificationError as error:
-            unverified.append(str(error))
-    return votes, unverified
-
-
-def open_vote(data: bytes, owners: Mapping[str, tuple[str, SshKey]], *, what: str) -> Vote:
-    """One decision, verified; `owners` are people and their keys by fingerprint."""
-    verified = dsse.verify(data, {fingerprint: key for fingerprint, (_, key) in owners.items()}, what=what)
-    return decode_vote(verified, owner=owners[verified.signer][0], what=what)
-
-
-def people_keys(session: Session) -> dict[str, tuple[str, SshKey]]:
-    """The keys of all people by fingerprint, each with its owner's name."""
-    make = partial(SshKey, env=git_env(session.caller.environ))
-    return {key.fingerprint: (person.name, make(key)) for person in session.approvers for key in person.keys}
 
 
 def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: Gate) -> Ballot:

@@ -39,20 +39,20 @@ def read_trust(store: Store, caller: Caller, first_keys: Mapping[str, "SSlibKey"
 
 
 def earlier_rules(store: Store, caller: Caller, last: Trust) -> Iterator[Rules]:
-    """The rules that were in force before `last`, the newest first.
-
-    Raises VerificationError `trust.chain` where the store has others, or none.
-    """
-    return (rules_of(one, caller) for one in _earlier(store, last))
+    """The rules that were in force before `last`, the newest first; raises as `earlier_records` does."""
+    return (rules_of(one, caller) for one in earlier_records(store, last))
 
 
 def first_record(store: Store, last: Trust) -> Trust:
-    """The first record, with which tfops was set up; raises VerificationError `trust.chain` as `earlier_rules` does."""
-    return [last, *_earlier(store, last)][-1]
+    """The first record, with which tfops was set up; raises as `earlier_records` does."""
+    return [last, *earlier_records(store, last)][-1]
 
 
-def _earlier(store: Store, last: Trust) -> Iterator[Trust]:
-    """The records before `last`, the newest first: each is the one that the next names by digest."""
+def earlier_records(store: Store, last: Trust) -> Iterator[Trust]:
+    """The records before `last`, the newest first: each is the one that the next names by digest.
+
+    Raises VerificationError `trust.chain` where the store has others, or none.
+    """
     while last.record.version > 1:
         version = last.record.version - 1
         what, data = f"version {version} of the rules in force", store.objects.get(_key(version))

@@ -12,7 +12,7 @@ from tfops.errors import VerificationError
 from tfops.landing import Landed, Reviewed, backing, reviewed
 from tfops.steps import audit as audit_log
 from tfops.steps.ballot_box import BallotBox, lost, open_box
-from tfops.steps.ballots import barred, read_votes
+from tfops.steps.ballots import barred
 from tfops.steps.code_owners import without_owner
 from tfops.steps.configuration import CONFIG_NAME
 from tfops.steps.former import former_environments
@@ -21,6 +21,7 @@ from tfops.steps.reviews import electorate, landed_since, notes_of, touches_any
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trust_records import PLACE, append_trust
 from tfops.steps.undone import undone_paths
+from tfops.steps.votes import read_votes
 from tfops.steps.witnessing import witness
 from tfops.taken_back import outdated
 from tfops.trust import (

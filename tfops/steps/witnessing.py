@@ -7,9 +7,9 @@ from tfops.audit import Event
 from tfops.errors import VerificationError
 from tfops.steps import audit
 from tfops.steps.ballot_box import BallotBox, is_entered, mark_entered
-from tfops.steps.ballots import open_vote, people_keys
 from tfops.steps.opening import Session
 from tfops.steps.store import sha256
+from tfops.steps.votes import open_vote, people_keys
 
 _DID = {Word.APPROVED: "approved", Word.REJECTED: "rejected", Word.WITHDRAWN: "withdrew"}
 

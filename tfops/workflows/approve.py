@@ -32,7 +32,7 @@ from tfops.errors import (
     most_serious,
 )
 from tfops.steps.artifact import files_of
-from tfops.steps.ballots import ballot, decided, open_vote, people_keys
+from tfops.steps.ballots import ballot, decided
 from tfops.steps.decidable import refuse_idle, refuse_nothing_said, refuse_used
 from tfops.steps.feedback import tell_decided
 from tfops.steps.opening import Session, now
@@ -43,6 +43,7 @@ from tfops.steps.store import MIN_ID_CHARACTERS, PlanArtifact, open_artifact, sh
 from tfops.steps.survey import survey, survey_merged
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trusting import Proposal, gate_for, proposal, put_decision
+from tfops.steps.votes import open_vote, people_keys
 from tfops.trust import RULES_CHANGE
 
 
