@@ -92,6 +92,8 @@ class ResultPredicate(Document, frozen=True, kw_only=True):
     """The parts of the gate that they let it pass by."""
     baseline: Baseline | None = None
     """Of a convergence whose inputs too few people approved: those before. Approvals go on from there."""
+    formerly: tuple[str, ...] = ()
+    """The other environments that ever had this state, as far as their gates are not all the same: they judge too."""
 
 
 class ResultStatement(

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from securesystemslib.signer import CryptoSigner
 
 from tests.e2e.people import Team
 from tests.e2e.sandbox import RESOURCE, Sandbox, environment
+from tfops import dsse
+from tfops.stacks import branch_slug
 
 pytestmark = [
     pytest.mark.slow,
@@ -115,6 +118,67 @@ def test_attack_prods_first_apply_failed_and_a_weak_environment_claims_what_it_m
     found = sandbox.sync("dev/mine")
     assert found.outcomes == {"dev/mine": "waiting"}, found
     assert "asks for 1 approval" in found["dev/mine"]["reasons"][0]
+
+
+TWO = RESOURCE.replace("one", "two")
+
+
+def _forged(place: Path) -> None:
+    head = place / "prod" / "head.json"
+    payload = dsse.unverified_payload(head.read_bytes(), what="a head")
+    head.write_bytes(dsse.sign(payload, CryptoSigner.generate_ed25519()))
+
+
+@pytest.mark.parametrize("attack", [None, _head, _everything, _forged])
+def test_attack_a_state_is_claimed_in_one_push_and_changed_in_the_next(
+    team: Team, attack: Callable[[Path], None] | None
+) -> None:
+    """The first changes nothing, so that nobody is asked; prod's gate stays, also where its head is taken away then."""
+    sandbox, state = team.sandbox, team.sandbox.directory / "states/prod.tfstate"
+    sandbox.commit({"prod/main.tf": RESOURCE, "dev/mine/main.tf": _on(state, RESOURCE)})
+    assert sandbox.sync("dev/mine", expect=0).outcomes == {"dev/mine": "converged"}
+    if attack:
+        attack(sandbox.store)
+    sandbox.commit({"dev/mine/main.tf": _on(state, TWO)})
+    found = sandbox.sync("dev/mine", expect=3)
+    assert "asks for 2 approvals; there are 0" in found["dev/mine"]["reasons"][0]
+    assert "two" not in state.read_text()
+    for person in ("alice", "bob"):
+        assert team.approve(found["dev/mine"]["plan_id"], person).code == 0
+    assert sandbox.sync("dev/mine", expect=0).outcomes == {"dev/mine": "applied"}
+
+
+def test_attack_what_dev_handed_over_to_prod_is_claimed_back(team: Team) -> None:
+    """That its own head names just this state does not make it its own again."""
+    sandbox, state = team.sandbox, team.sandbox.directory / "states/shared.tfstate"
+    sandbox.commit({"dev/mine/main.tf": _on(state, RESOURCE)})
+    assert sandbox.sync("dev/mine", expect=0).outcomes == {"dev/mine": "applied"}
+    roots = environment("prod", count=2, roots='["prod", "more"]')
+    text = team.config(extra=environment("dev", count=0, roots='["dev/*"]')).replace(
+        environment("prod", count=2), roots
+    )
+    sandbox.commit({"tfops.hcl": text, "dev/mine/main.tf": None, "more/main.tf": _on(state, RESOURCE)})
+    assert sandbox.sync("prod/more", expect=0).outcomes == {"prod/more": "converged"}
+    sandbox.commit({"more/main.tf": RESOURCE, "dev/mine/main.tf": _on(state, TWO)})
+    found = sandbox.sync("dev/mine", expect=3)
+    assert "asks for 2 approvals; there are 0" in found["dev/mine"]["reasons"][0]
+    assert "two" not in state.read_text()
+
+
+def test_attack_the_branch_of_a_preview_takes_over_prods_state_by_moved(sandbox: Sandbox) -> None:
+    """Its own tfops.hcl says what is moved; prod lives on beside it."""
+    team = Team(sandbox=sandbox)
+    preview = environment("preview", count=0, branch="preview/*", roots='["prod"]')
+    team.deployed(extra=preview)
+    sandbox.git("checkout", "-q", "-b", "preview/x")
+    name = f"preview@{branch_slug('preview/x')}"
+    moved = f'moved {{\n  from = "prod"\n  to   = "{name}"\n}}\n'
+    sandbox.commit({"tfops.hcl": team.config(extra=preview + moved)})
+    assert sandbox.sync("--branch", "preview/x").outcomes == {name: "converged"}
+    sandbox.commit({"prod/main.tf": TWO})
+    found = sandbox.sync("--branch", "preview/x", expect=3)
+    assert "asks for 2 approvals; there are 0" in found[name]["reasons"][0]
+    assert "two" not in sandbox.state_file("prod").read_text()
 
 
 def test_a_new_stack_of_a_weak_environment_asks_nobody_and_one_that_finds_a_state_of_nobody_does_not_either(

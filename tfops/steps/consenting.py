@@ -261,12 +261,11 @@ def _decided(stack: StackRun, artifact: PlanArtifact, gate: Gate, *, on_forge: R
 
 
 def _is_for(stack: StackRun, plan: PlanPredicate) -> bool:
-    lineage = stack.head.record.state.lineage if stack.head else None
     if stack.purpose is Purpose.PRUNE and stack.head and plan.finished_on < stack.head.record.finished_on:
         return False  # who approved the end of an earlier deployment said nothing of this one
     mine = (stack.session.store.id, stack.id, stack.surveyed.stack.workspace, stack.surveyed.stack.root)
     theirs = (plan.store_id, plan.stack, plan.workspace, plan.root)
-    same_state = plan.state.address == str(stack.surveyed.address) and plan.state.lineage in (lineage, None)
+    same_state = plan.state.address == str(stack.surveyed.address) and plan.state.lineage in (stack.lineage, None)
     # Who approved a change of the code did not say that all of the stack may be destroyed.
     purposes = {stack.purpose} if stack.purpose is Purpose.PRUNE else {stack.purpose, Purpose.SPECULATIVE}
     # Merged into another branch the same commit makes something else.

@@ -2,39 +2,67 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from tfops.audit import Anchor, anchor_checks, chain_checks
 from tfops.audit_trail import leaves_a_head
-from tfops.deployment import Deployment
+from tfops.deployment import Deployment, ResultPredicate
 from tfops.errors import VerificationError
 from tfops.steps import audit
 from tfops.steps.opening import Session
 from tfops.steps.surveyed import Surveyed
+from tfops.trust import gate_in
+
+NOBODY_KNOWS = ""
+"""The environment of a record that no trusted key vouches for: none is called so, and so every gate counts."""
+
+
+def are_alike(session: Session, surveyed: Surveyed) -> bool:
+    """Whether it makes no difference who had the stack's state: every environment in force asks what this one does."""
+    rules, asked = session.rules.config, gate_in(surveyed.stack)
+    return not rules.policies and all(gate_in(one) == asked for one in rules.environments)
 
 
 def former_environments(session: Session, surveyed: Surveyed, lineage: str | None) -> tuple[str, ...]:
-    """The other environments that ever had this stack's state, by its address or by its `lineage`, where that is known.
+    """The environments that ever had this stack's state, by its address or by its `lineage`, where that is known.
 
     One place has many addresses: a link, another spelling of an endpoint. A state has one lineage, wherever it is.
+    That the stack itself was the last to have it takes nothing away from the others: they may have it still.
     """
-    head = session.store.known_head(surveyed.id, session.keys)
     address = str(surveyed.address)
-    if head and (head.record.environment, head.record.state.address) == (surveyed.stack.environment, address):
-        return ()
-    states = ((one.record.environment, one.record.state) for one in _last_records(session))
     return tuple(
-        environment
-        for environment, state in states
-        if state.address == address or (lineage is not None and state.lineage == lineage)
+        dict.fromkeys(
+            environment
+            for record in _last_records(session)
+            if record.state.address == address or (lineage is not None and record.state.lineage == lineage)
+            for environment in (record.environment, *record.formerly)
+        )
     )
 
 
-def _last_records(session: Session) -> Iterator[Deployment]:
-    """Of each stack its head; of one that never had any, for its first apply failed, that."""
+def formerly(session: Session, surveyed: Surveyed, lineage: str | None) -> tuple[str, ...]:
+    """What a record says of whose state it was before, so that this outlasts the heads of the others."""
+    if are_alike(session, surveyed):
+        return ()
+    own = {surveyed.stack.environment, NOBODY_KNOWS}
+    return tuple(name for name in former_environments(session, surveyed, lineage) if name not in own)
+
+
+def _last_records(session: Session) -> Iterator[ResultPredicate]:
+    """Of each stack its head; of one that never had any, for its first apply failed, that.
+
+    A head may be signed with the key of a runner that is gone: it holds no other stack up.
+    """
     for name in session.store.stacks():
-        if (head := session.store.known_head(name, session.keys)) is not None:
-            yield head
+        try:
+            head = session.store.known_head(name, session.keys)
+        except VerificationError:
+            yield msgspec.structs.replace(session.store.unverified_head(name), environment=NOBODY_KNOWS)
+            continue
+        if head is not None:
+            yield head.record
         else:
-            yield from session.store.deployments(name, session.keys)[0][-1:]
+            yield from (last.record for last in session.store.deployments(name, session.keys)[0][-1:])
 
 
 def refuse_lost(session: Session, surveyed: Surveyed) -> None:

@@ -113,8 +113,10 @@ class StackRun:
 
     @property
     def lineage(self) -> str | None:
-        """The lineage of the state that is there, as far as it was read."""
-        return self.state.lineage if self.state else None
+        """The lineage of the state that is there; before it was read, of the one that the head knows."""
+        if self.state is not None:
+            return self.state.lineage
+        return self.head.record.state.lineage if self.head else None
 
     @property
     def id(self) -> str:

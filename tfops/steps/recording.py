@@ -9,6 +9,7 @@ from tfops.audit import Event
 from tfops.deployment import Baseline, ResourceResult, Result, ResultPredicate, ResultStatement
 from tfops.fingerprint import Fingerprint
 from tfops.steps import audit
+from tfops.steps.former import formerly
 from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session, now
 from tfops.steps.planning import source_of, state_ref
@@ -89,6 +90,7 @@ def sign_result(session: Session, surveyed: Surveyed, ending: Ending) -> Record:
         approved_by=ending.approved_by,
         overrides=ending.overrides,
         baseline=ending.baseline,
+        formerly=formerly(session, surveyed, ending.after.lineage),
     )
     payload = encode(ResultStatement(subject=ending.subjects, predicate=predicate))
     return Record(id=sha256(payload), envelope=dsse.sign(payload, session.signer), predicate=predicate)

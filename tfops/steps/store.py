@@ -19,7 +19,7 @@ import msgspec
 from tfops import dsse
 from tfops.adapters.objects import Objects
 from tfops.attestation import PLAN_FILES, AuditHead, PlanStatement, Purpose, decode_plan
-from tfops.deployment import Claim, Deployment, Result, decode_deployment
+from tfops.deployment import Claim, Deployment, Result, ResultPredicate, decode_deployment
 from tfops.errors import FailedError, UsageError, VerificationError
 from tfops.steps.guard import GuardedObjects
 
@@ -127,6 +127,13 @@ class Store:
                 stack=stack,
             )
         return head
+
+    def unverified_head(self, stack: str) -> ResultPredicate:
+        """What the head says, whoever signed it; raises VerificationError where it is no record at all."""
+        what = f"the head of {stack}"
+        payload = dsse.unverified_payload(self.objects.get(f"{_place(stack)}/head.json") or b"", what=what)
+        unverified = dsse.Verified(payload=payload, signer="")
+        return decode_deployment(unverified, what=what, stack=stack, store_id=self.id).record
 
     def known_head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:
         """The head as this run has read or moved it; read only if it has not yet."""

@@ -15,7 +15,7 @@ from tfops.steps.ballot_box import BallotBox, lost, open_box
 from tfops.steps.ballots import barred
 from tfops.steps.code_owners import without_owner
 from tfops.steps.configuration import CONFIG_NAME
-from tfops.steps.former import former_environments
+from tfops.steps.former import are_alike, former_environments
 from tfops.steps.opening import Session, now
 from tfops.steps.reviews import electorate, landed_since, notes_of, touches_any
 from tfops.steps.surveyed import Surveyed
@@ -63,11 +63,10 @@ def gate_for(session: Session, surveyed: Surveyed, *, lineage: str | None) -> Ga
 
     Raises VerificationError where the rules in force cannot be known.
     """
-    stack, rules = surveyed.stack, session.rules.config
-    asked = gate_in(stack)
-    if not rules.policies and all(gate_in(one) == asked for one in rules.environments):
+    stack, asked = surveyed.stack, gate_in(surveyed.stack)
+    if are_alike(session, surveyed):
         return asked
-    return gate_of(stack.environment, asked, former_environments(session, surveyed, lineage), rules)
+    return gate_of(stack.environment, asked, former_environments(session, surveyed, lineage), session.rules.config)
 
 
 def establish(session: Session) -> None:
