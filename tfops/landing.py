@@ -132,9 +132,21 @@ def _shown(review: Review) -> str:
     return review.by.shown if review.by else "somebody"
 
 
-def backing(stretches: Iterable[Reviewed]) -> tuple[str, ...]:
-    """The people who approved every one of several changes; nobody where one of them was rejected by anybody."""
-    found = list(stretches)
-    if not found or any(one.rejected_by for one in found):
-        return ()
-    return tuple(sorted(set[str].intersection(*({*one.approved_by} for one in found))))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backing:
+    """The people who approved each of several changes, and how many more the one needs that has the fewest."""
+
+    people: tuple[str, ...]
+    missing: int
+
+
+def backing(stretches: Iterable[Reviewed], signed: Iterable[str], wanted: int) -> Backing:
+    """Who backs several changes, each of which needs `wanted` people: not the same ones throughout.
+
+    Who `signed` all of it counts for each. Where one lacks people, only those are named who approved every one.
+    """
+    everywhere = frozenset(signed)
+    groups = [everywhere.union(one.approved_by) for one in stretches] or [everywhere]
+    missing = max(0, *(wanted - len(group) for group in groups))
+    people = frozenset[str].intersection(*groups) if missing else frozenset[str]().union(*groups)
+    return Backing(people=tuple(sorted(people)), missing=missing)

@@ -14,6 +14,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no OpenSSH client"),
 ]
 
+ALLOWING = 'review {\n  allow = ["external"]\n}\n'
 OTHER = RESOURCE.replace('"a"', '"b"')
 
 
@@ -205,6 +206,45 @@ def test_a_change_of_the_rules_is_approved_by_the_reviews_of_its_change(github: 
         github.forge.approve(number, person)
     github.sync(expect=0)
     assert github.sync(expect=0).json["rules"] is None
+
+
+def rules_by(github: Reviewed, name: str, author: str, text: str, *people: str) -> None:
+    """A change of tfops.hcl by one person, approved by others, and merged."""
+    number = github.propose(name, {"tfops.hcl": text}, author=author)
+    github.plan(name, expect=0)
+    for person in people:
+        github.forge.approve(number, person)
+    github.merge(number)
+
+
+def test_three_people_who_take_turns_change_the_rules_by_two_changes_that_land_together(github: Reviewed) -> None:
+    rules_by(github, "one", "alice", github.config(extra=ALLOWING), "bob", "carol")
+    rules_by(github, "two", "bob", github.config(count=1), "alice", "carol")
+    assert github.sync(expect=0).json["rules"] is None
+
+
+def test_a_comment_that_somebody_pushed_into_the_rules_keeps_no_later_change_of_them(github: Reviewed) -> None:
+    github.team.sandbox.commit({"tfops.hcl": github.config() + "# words\n"})
+    github.sync(expect=0)
+    github.follow()
+    rules_by(github, "two", "dave", github.config(count=1) + "# words\n", "alice", "bob")
+    assert github.sync(expect=0).json["rules"] is None
+
+
+def test_attack_a_rule_is_pushed_below_an_approved_change_of_another_rule(github: Reviewed) -> None:
+    commit = github.team.sandbox.commit({"tfops.hcl": github.config(extra=ALLOWING)})
+    github.follow()
+    rules_by(github, "two", "dave", github.config(count=1, extra=ALLOWING), "alice", "bob", "carol")
+    waiting = github.sync(expect=3).json["rules"]
+    assert waiting["approved_by"] == []
+    assert any(f"commit {commit[:12]}" in reason for reason in waiting["reasons"]), waiting
+
+
+def test_a_change_of_the_rules_with_too_few_reviews_is_named_among_others(github: Reviewed) -> None:
+    rules_by(github, "one", "alice", github.config(extra=ALLOWING), "bob")
+    rules_by(github, "two", "bob", github.config(count=1), "alice", "carol")
+    waiting = github.sync(expect=3).json["rules"]
+    assert any("makes other rules, and has 1 of 2 approvals" in reason for reason in waiting["reasons"]), waiting
 
 
 def test_a_pull_request_that_names_another_forge_is_judged_by_the_one_in_force(github: Reviewed) -> None:

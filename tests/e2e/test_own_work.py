@@ -13,6 +13,7 @@ pytestmark = [
 ]
 
 OLD, NEW = "prod/old", "prod/new"
+TWO = RESOURCE.replace("one", "two")
 
 
 @pytest.fixture
@@ -97,3 +98,68 @@ def test_what_was_there_before_tfops_was_set_up_is_nobodys_own_work(sandbox: San
     plan_id = sandbox.sync(expect=3)["prod"]["plan_id"]
     assert team.approve(plan_id, "alice").code == 0
     assert sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+@pytest.fixture
+def busy(sandbox: Sandbox) -> Team:
+    """Three people whose stack two of them approve, each of whom wrote of other things since."""
+    found = Team(sandbox=sandbox)
+    found.deployed()
+    for person in ("alice", "bob", "carol"):
+        commit_by(found, person, {f"docs/{person}.md": person})
+    return found
+
+
+def test_who_wrote_of_other_things_since_the_last_deployment_may_approve_the_plan_that_waits(busy: Team) -> None:
+    commit_by(busy, "alice", {"prod/main.tf": TWO})
+    plan_id = busy.sandbox.sync(expect=3)["prod"]["plan_id"]
+    assert own_work(busy.approve(plan_id, "alice"))
+    for person in ("bob", "carol"):
+        assert busy.approve(plan_id, person).code == 0
+    assert busy.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_who_wrote_of_other_things_since_the_last_rules_may_approve_a_change_of_them(busy: Team) -> None:
+    commit_by(busy, "alice", {"tfops.hcl": busy.config(count=1)})
+    waiting = busy.sandbox.sync(expect=3).json["rules"]["id"]
+    assert own_work(busy.approve(waiting, "alice"))
+    for person in ("bob", "carol"):
+        assert busy.approve(waiting, person).code == 0
+    assert busy.sandbox.sync(expect=0).json["rules"] is None
+
+
+def test_attack_somebody_elses_commit_renames_what_the_approver_wrote_elsewhere(busy: Team) -> None:
+    commit_by(busy, "alice", {"notes/later.tf": TWO.replace('"a"', '"b"')})
+    (busy.sandbox.clone / "notes/later.tf").rename(busy.sandbox.clone / "prod/later.tf")
+    commit_by(busy, "bob", {})
+    plan_id = busy.sandbox.sync(expect=3)["prod"]["plan_id"]
+    assert own_work(busy.approve(plan_id, "alice"))
+    assert own_work(busy.approve(plan_id, "bob"))
+    assert busy.approve(plan_id, "carol").code == 0
+
+
+def test_attack_the_approver_deleted_a_file_of_the_stack(busy: Team) -> None:
+    commit_by(busy, "bob", {"prod/main.tf": TWO, "prod/more.tf": RESOURCE.replace('"a"', '"b"')})
+    plan_id = busy.sandbox.sync(expect=3)["prod"]["plan_id"]
+    for person in ("alice", "carol"):
+        assert busy.approve(plan_id, person).code == 0
+    busy.sandbox.sync(expect=0)
+    (busy.sandbox.clone / "prod/more.tf").unlink()
+    commit_by(busy, "alice", {})
+    assert own_work(busy.approve(busy.sandbox.sync(expect=3)["prod"]["plan_id"], "alice"))
+
+
+def test_attack_the_approver_put_something_into_a_merge_of_two_others(busy: Team) -> None:
+    busy.change("side", {"prod/more.tf": RESOURCE.replace('"a"', '"b"')}, author="bob")
+    busy.sandbox.git("merge", "-q", "--no-ff", "--no-commit", "side")
+    commit_by(busy, "alice", {"prod/main.tf": TWO})
+    assert own_work(busy.approve(busy.sandbox.sync(expect=3)["prod"]["plan_id"], "alice"))
+
+
+def test_attack_the_approver_wrote_the_settings_that_the_stack_now_has(busy: Team) -> None:
+    text = busy.config().replace('roots = ["prod"]', 'roots = ["prod"]\n  var_files = ["more.tfvars"]')
+    commit_by(busy, "bob", {"prod/more.tfvars": "", "prod/main.tf": TWO})
+    commit_by(busy, "alice", {"tfops.hcl": text})
+    plan_id = busy.sandbox.sync(expect=3)["prod"]["plan_id"]
+    assert own_work(busy.approve(plan_id, "alice"))
+    assert busy.approve(plan_id, "carol").code == 0

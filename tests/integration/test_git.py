@@ -457,6 +457,18 @@ class TestWhoTouchedWhat:
         repository._env["PATH"] = ""
         assert repository.touching(["a/x"], tip=tip, since=None) == found
 
+    def test_what_a_path_was_called_before_and_what_it_was_copied_from_is_known(self, upstream):
+        first = upstream.git("rev-parse", "HEAD")
+        upstream.commit({"a/one\nline": "a long line that is alike\n" * 9})
+        upstream.git("mv", "a/one\nline", "b/two")
+        upstream.git("commit", "-q", "-m", "rename")
+        upstream.git("mv", "b/two", "c")
+        upstream.commit({"d": "another\n"})
+        repository, tip = upstream.open(), upstream.git("rev-parse", "HEAD")
+        assert repository.former_names(["c"], tip=tip, since=first) == {"c", "b/two", "a/one\nline"}
+        assert repository.former_names(["d", "a/x"], tip=tip, since=first) == {"d", "a/x"}
+        assert repository.former_names(["c"], tip=tip, since=tip) == {"c"}
+
     def test_along_first_parents_each_commit_tells_what_it_left_there_behind_what_it_followed(self, upstream):
         first = upstream.git("rev-parse", "HEAD")
         upstream.git("checkout", "-q", "-b", "side")

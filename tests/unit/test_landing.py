@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfops.forge import Account, Change, Opinion, Review
-from tfops.landing import Electorate, Landed, Reviewed, backing, reviewed
+from tfops.landing import Backing, Electorate, Landed, Reviewed, backing, reviewed
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 ASKED = NOW - timedelta(hours=2)
@@ -128,11 +128,19 @@ def test_of_what_is_unknown_nothing_counts():
     assert count(review("alice"), change=None) == Reviewed()
 
 
-def test_only_who_approved_every_change_stands_behind_all_of_them():
+def test_each_of_several_changes_needs_its_own_people_and_not_the_same_throughout():
     one, two = Reviewed(approved_by=("alice", "bob")), Reviewed(approved_by=("bob", "carol"))
-    assert backing([one, two]) == ("bob",)
-    assert backing([one, Reviewed(approved_by=("bob",), rejected_by=("carol",))]) == ()
-    assert backing([]) == ()
+    assert backing([one, two], (), 2) == Backing(people=("alice", "bob", "carol"), missing=0)
+    assert backing([one, two], (), 3) == Backing(people=("bob",), missing=1)
+    assert backing([one, two], ("dave",), 3) == Backing(people=("alice", "bob", "carol", "dave"), missing=0)
+
+
+def test_attack_a_change_that_many_approved_does_not_lend_its_people_to_one_that_nobody_did():
+    assert backing([Reviewed(approved_by=("alice", "bob")), Reviewed()], (), 2) == Backing(people=(), missing=2)
+
+
+def test_where_no_change_makes_other_rules_only_who_signed_the_whole_counts():
+    assert backing([], ("alice",), 2) == Backing(people=("alice",), missing=1)
 
 
 OPINIONS = st.builds(

@@ -106,6 +106,7 @@ class Repository:
         self._lock = threading.Lock()
         self._fetching = threading.Lock()
         self._touching: dict[tuple[frozenset[str], str, str | None], list[Commit]] = {}
+        self._renamed: dict[tuple[str, str], list[tuple[str, str]]] = {}
         try:
             found = pygit2.discover_repository(str(directory))
             opened = pygit2.Repository(found) if found else None
@@ -287,6 +288,31 @@ class Repository:
                 self._touching[asked] = [Commit(id=str(one.id), emails=self._emails(one)) for one in commits]
         return self._touching[asked]
 
+    def former_names(self, paths: Iterable[str], *, tip: str, since: str) -> frozenset[str]:
+        """The paths, and those that commits which `tip` has and `since` lacks renamed or copied to any of them.
+
+        Raises FailedError `git.history`.
+        """
+        sources: dict[str, set[str]] = {}
+        for old, new in self._renames(tip, since):
+            sources.setdefault(new, set()).add(old)
+        found, due = set(paths), list(paths)
+        while due:
+            further = sources.get(due.pop(), set()) - found
+            found |= further
+            due += further
+        return frozenset(found)
+
+    def _renames(self, tip: str, since: str) -> list[tuple[str, str]]:
+        """Each old and new name, in whichever of the commits, as far as the contents are alike."""
+        asked = (tip, since)
+        if asked not in self._renamed:
+            commits = [commit.id for commit in self.commits(since, tip)]
+            how = ("-r", "-m", "-M", "-C", "-l0", "--diff-filter=RC", "--name-status", "--no-commit-id", "-z")
+            words = os.fsdecode(self._fed("diff-tree", "--stdin", *how, lines=[*commits, ""])).split("\0")[:-1]
+            self._renamed[asked] = list(zip(words[1::3], words[2::3], strict=True))
+        return self._renamed[asked]
+
     def along(self, paths: Iterable[str], *, tip: str, since: str | None) -> list[PathsAt]:
         """What these paths were at the commits along first parents that changed any of them, the oldest first.
 
@@ -313,11 +339,12 @@ class Repository:
         if not paths:
             return []
         lines = [tip, *([f"^{since}"] if since else []), "--", *sorted({_on_one_line(path) for path in paths})]
-        command = Command(
-            argv=("git", "rev-list", how, "--topo-order", "--stdin"),
-            env={**self._env, "GIT_LITERAL_PATHSPECS": "1"},
-            cwd=self.directory,
-        )
+        return self._fed("rev-list", how, "--topo-order", "--stdin", lines=lines).decode("ascii").split()
+
+    def _fed(self, *arguments: str, lines: Iterable[str]) -> bytes:
+        """What git says of history, given these lines. Raises FailedError `git.history`."""
+        env = {**self._env, "GIT_LITERAL_PATHSPECS": "1"}
+        command = Command(argv=("git", *arguments), env=env, cwd=self.directory)
         said = "\n".join(lines).encode(errors="surrogateescape")
         try:
             code, output, error = capture(command, timeout_seconds=FETCH_TIMEOUT_SECONDS, stdin=said)
@@ -325,7 +352,7 @@ class Repository:
             raise _no_history(str(reason)) from reason
         if code:
             raise _no_history(error.decode(errors="replace").strip())
-        return output.decode("ascii").split()
+        return output
 
     def _emails(self, commit: pygit2.Commit) -> frozenset[str]:
         """Whose work a commit is: nobody's, where it only merges what others wrote."""

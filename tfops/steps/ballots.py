@@ -1,16 +1,14 @@
 """What people decided about a stack's plans, counted."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tfops.adapters.git import Commit
 from tfops.approval import Ballot, Tally, question_of, tally
 from tfops.attestation import Purpose
 from tfops.config_gate import Evidence, Gate
-from tfops.deployment import baseline
 from tfops.steps.ballot_box import BallotBox, lost, open_box
 from tfops.steps.former_people import with_former
 from tfops.steps.opening import Session, now
+from tfops.steps.own_work import authors_of
 from tfops.steps.reviews import ReviewedPlan, with_reviews
 from tfops.steps.store import PlanArtifact, approvals_name
 from tfops.steps.surveyed import Surveyed
@@ -47,7 +45,7 @@ def ballot(session: Session, surveyed: Surveyed, artifact: PlanArtifact, gate: G
     return Ballot(
         question=question_of(artifact.id, files["plan.tfplan"], artifact.statement.predicate),
         approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
-        barred=tuple(_barred(session, surveyed, artifact)),
+        barred=tuple(authors_of(session, surveyed, artifact.statement.predicate)),
         wanted=gate.wanted,
         takes_signatures=_takes_signatures(artifact.statement.predicate.purpose, gate),
         max_age_seconds=gate.approval.max_age_seconds if gate.approval else None,
@@ -58,40 +56,3 @@ def _takes_signatures(purpose: Purpose, gate: Gate) -> bool:
     """Whether signatures count: always of a plan that belongs to no change, which nobody can review on a forge."""
     belongs_to_a_change = purpose in (Purpose.SYNC, Purpose.SPECULATIVE)
     return gate.approval is None or not belongs_to_a_change or Evidence.SIGNED in gate.approval.sources
-
-
-def _barred(session: Session, surveyed: Surveyed, artifact: PlanArtifact) -> Iterable[tuple[str, str]]:
-    source = artifact.statement.predicate.source
-    head = session.store.known_head(surveyed.id, session.keys)
-    return own_work(session, surveyed, source.base or baseline(head).commit or None, source.commit)
-
-
-def own_work(session: Session, surveyed: Surveyed, base: str | None, tip: str) -> Iterable[tuple[str, str]]:
-    """The people who may not approve what the stack became between two commits, and why.
-
-    Without a base it is new: then those who wrote what it is made of, since tfops was set up. What is older nobody was
-    asked about, whoever wrote it; else a small team could never approve anything for the first time. A shallow clone
-    is made whole first: what it lacks may be anybody's. Raises FailedError where that cannot be.
-    """
-    repository = session.repository
-    if base is not None:
-        return barred(session, base, tip)
-    if repository.is_shallow:
-        session.say(surveyed.id, "fetching history: this clone is shallow, and nobody approves their own work")
-        repository.unshallow(session.revision.branch)
-    commits = repository.touching(surveyed.inputs.entries, tip=tip, since=session.began_at)
-    return _people_behind(session, [*repository.commits(None, tip), *commits])
-
-
-def barred(session: Session, base: str | None, tip: str) -> Iterable[tuple[str, str]]:
-    """The people who wrote or committed anything between two commits, and what."""
-    return _people_behind(session, session.repository.commits(base, tip))
-
-
-def _people_behind(session: Session, commits: Iterable[Commit]) -> Iterable[tuple[str, str]]:
-    people = {email: person.name for person in session.approvers for email in person.emails}
-    known: dict[str, str] = {}
-    for commit in commits:
-        for email in commit.emails & people.keys():
-            known.setdefault(people[email], f"wrote or committed {commit.id[:12]}")
-    return known.items()

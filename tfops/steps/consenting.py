@@ -12,15 +12,16 @@ from tfops.deployment import baseline
 from tfops.errors import VerificationError
 from tfops.gate import Consent
 from tfops.steps.applying import Approvals
-from tfops.steps.ballots import Decided, barred, decided, own_work
+from tfops.steps.ballots import Decided, decided
 from tfops.steps.code_owners import missing_owners
-from tfops.steps.inputs_archive import unpack
+from tfops.steps.inputs_archive import kept_manifest
 from tfops.steps.merge_result import as_merged
 from tfops.steps.outcome import StackRun
+from tfops.steps.own_work import authors_between, authors_since
 from tfops.steps.planning import change_refs
 from tfops.steps.plans_of import used_plans
 from tfops.steps.reviews import Heard, Read, ReviewedPlan, heard, read_inputs, reviewed_plans, unexplained
-from tfops.steps.store import PlanArtifact, sha256
+from tfops.steps.store import PlanArtifact
 from tfops.steps.undone import undone
 from tfops.steps.witnessing import witness
 from tfops.taken_back import Taken, outdated
@@ -226,7 +227,7 @@ def _notes(plans: Iterable[Covering]) -> tuple[str, ...]:
 def _read(stack: StackRun, said: Heard, wanted: Content, gate: Gate) -> Iterator[Read]:
     for landed in said.landed:
         if landed.fault is None and landed.change is not None:
-            own = dict(barred(stack.session, landed.base, landed.change.head))
+            own = dict(authors_between(stack.session, landed.base, landed.change.head))
             found = read_inputs(stack, gate, landed, wanted, own)
             if found.approved.people:
                 yield found
@@ -292,15 +293,14 @@ def _content(stack: StackRun, artifact: PlanArtifact, wanted: Content) -> Conten
 
 def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
     """What a signed fingerprint was made of; None where that is not in the store, or is not that any more."""
-    kept = stack.session.store.inputs(stack.id, fingerprint) if fingerprint else None
-    manifest = unpack(kept)[0] if kept is not None else None
-    return manifest if manifest is not None and sha256(manifest) == fingerprint else None
+    return kept_manifest(stack.session, stack.id, fingerprint)
 
 
 def _nobody(stack: StackRun, gate: Gate) -> Tally:
-    session, base = stack.session, baseline(stack.head).commit or None
+    session = stack.session
     people = {person.name for person in session.approvers if not person.is_revoked}
-    people -= {person for person, _ in own_work(session, stack.surveyed, base, session.revision.commit)}
+    own = authors_since(session, stack.surveyed, session.revision.commit, stack.fingerprint.manifest)
+    people -= {person for person, _ in own}
     return Tally(
         approved_by=(),
         rejected_by=(),

@@ -11,6 +11,7 @@ from io import BytesIO
 from tfops.errors import VerificationError
 from tfops.fingerprint import Fingerprint
 from tfops.steps.opening import Session
+from tfops.steps.store import sha256
 from tfops.steps.surveyed import Surveyed
 from tfops.tree import Entry, Mode
 
@@ -51,6 +52,13 @@ def unpack(archive: bytes) -> tuple[bytes, KeptTree]:
         ) from error
     files = {name.removeprefix("tree/"): data for name, data in found.items() if name.startswith("tree/")}
     return manifest, KeptTree(entries=entries, contents=files)
+
+
+def kept_manifest(session: Session, stack: str, fingerprint: str) -> bytes | None:
+    """What a signed fingerprint was made of; None where that is not in the store, or is not that any more."""
+    kept = session.store.inputs(stack, fingerprint) if fingerprint else None
+    manifest = unpack(kept)[0] if kept is not None else None
+    return manifest if manifest is not None and sha256(manifest) == fingerprint else None
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -12,12 +12,13 @@ from tfops.errors import VerificationError
 from tfops.landing import Landed, Reviewed, backing, reviewed
 from tfops.steps import audit as audit_log
 from tfops.steps.ballot_box import BallotBox, lost, open_box
-from tfops.steps.ballots import barred
 from tfops.steps.code_owners import without_owner
 from tfops.steps.configuration import CONFIG_NAME
 from tfops.steps.former import are_alike, former_environments
 from tfops.steps.opening import Session, now
-from tfops.steps.reviews import electorate, landed_since, notes_of, touches_any
+from tfops.steps.own_work import authors_between, authors_of_paths
+from tfops.steps.reviews import electorate, landed_since, notes_of
+from tfops.steps.rules_landed import changes_rules, rule_paths
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trust_records import PLACE, append_trust
 from tfops.steps.undone import undone_paths
@@ -127,8 +128,7 @@ def proposal(session: Session) -> Proposal | None:
     votes, unverified = read_votes(session, box.decisions)
     signed = replace(tally(ballot, votes, now()), lost=lost(session.store, box))
     signed = _without_outdated(session, session.trust, change, signed)
-    counted = _with_reviews(session, session.trust, change, ballot, signed)
-    counted = _with_owners(session, change, counted)
+    counted = _counted(session, session.trust, change, ballot, signed)
     return Proposal(
         id=id_,
         change=change,
@@ -144,37 +144,62 @@ def _without_outdated(session: Session, trust: Trust, change: RulesChange, signe
     """The tally without those who approved the change before it was taken back; it may have been pushed again since."""
     if not signed.approved_by:
         return signed
-    paths = {CONFIG_NAME, *session.rules.files, *session.head_rules.files}
-    taken = undone_paths(session, paths, trust.record.source.commit or None)
+    taken = undone_paths(session, rule_paths(session), trust.record.source.commit or None)
     old = outdated(taken, {person: signed.said_on[person] for person in signed.approved_by}, taken)
     return replace(without(signed, old, change.wanted), notes=(*signed.notes, *sorted(set(old.values()))))
 
 
-def _with_reviews(session: Session, trust: Trust, change: RulesChange, ballot: Ballot, signed: Tally) -> Tally:
-    """The tally with those who approved, on the forge, every change since the last rules that touches them."""
+def _counted(session: Session, trust: Trust, change: RulesChange, ballot: Ballot, signed: Tally) -> Tally:
+    """The tally with those who approved on the forge, and what is missing of code owners."""
     if Evidence.FORGE not in change.approval.sources:
-        return signed
-    paths = {CONFIG_NAME, *session.rules.files, *session.head_rules.files}
+        return _with_owners(session, change, signed, [signed.approved_by])
     found = landed_since(session, trust.record.source.commit or None)
-    touching = [one for one in found.landed if touches_any(session, one, paths)]
-    said = [_reviewed(session, one, change) for one in touching]
-    notes = (note for one, heard in zip(touching, said, strict=True) for note in notes_of(one, heard))
-    rejected = (person for one in said for person in one.rejected_by)
-    return joined(signed, ballot, approved=backing(said), rejected=rejected, notes=(*found.notes, *notes))
+    changing = [one for one in found.landed if changes_rules(session, one)]
+    said = [_reviewed(session, one, change) for one in changing]
+    counted = _with_reviews(ballot, signed, changing, said)
+    groups = [(*signed.approved_by, *one.approved_by) for one in said] or [signed.approved_by]
+    return _with_owners(session, change, replace(counted, notes=(*found.notes, *counted.notes)), groups)
 
 
-def _with_owners(session: Session, change: RulesChange, counted: Tally) -> Tally:
-    """Where code owners are asked, those of the files that hold the rules are: of the text in force, not of the new."""
+def _with_reviews(ballot: Ballot, signed: Tally, changing: list[Landed], said: list[Reviewed]) -> Tally:
+    """The tally with those who approved, on the forge, the changes since the last rules that make others of them.
+
+    Each needs as many people as the whole; who signed the whole counts for each of them.
+    """
+    backed = backing(said, signed.approved_by, ballot.wanted)
+    rejected = {person for one in said for person in one.rejected_by}
+    notes = [
+        note
+        for one, heard in zip(changing, said, strict=True)
+        for note in (*notes_of(one, heard), *_lacking(one, heard, signed, ballot.wanted))
+    ]
+    found = joined(signed, ballot, approved=backed.people, rejected=rejected, notes=notes)
+    return replace(found, missing=max(found.missing, backed.missing))
+
+
+def _lacking(landed: Landed, said: Reviewed, signed: Tally, wanted: int) -> tuple[str, ...]:
+    found = len({*signed.approved_by, *said.approved_by})
+    is_short = found < wanted and landed.fault is None
+    return (f"{landed.name} makes other rules, and has {found} of {wanted} approvals",) if is_short else ()
+
+
+def _with_owners(session: Session, change: RulesChange, counted: Tally, groups: list[tuple[str, ...]]) -> Tally:
+    """Where code owners are asked, those of the files that hold the rules are: of the text in force, not of the new.
+
+    One is needed in each of the groups: those who approved one change each, of several.
+    """
     old, new = session.rules, session.head_rules
     texts = ({CONFIG_NAME: rules.text, **rules.files} for rules in (old, new))
     before, after = texts
     paths = {path for path in {*before, *after} if before.get(path) != after.get(path)}
-    left = without_owner(session, change.approval, paths, lambda _, owners: not owners.isdisjoint(counted.approved_by))
+    left = without_owner(
+        session, change.approval, paths, lambda _, owners: not any(owners.isdisjoint(group) for group in groups)
+    )
     return replace(counted, missing=max(1, counted.missing), notes=(*counted.notes, *left)) if left else counted
 
 
 def _reviewed(session: Session, landed: Landed, change: RulesChange) -> Reviewed:
-    own = dict(barred(session, landed.base, landed.change.head)) if landed.change and not landed.fault else {}
+    own = dict(authors_between(session, landed.base, landed.change.head)) if landed.change and not landed.fault else {}
     whose = electorate(session, own, Gate(approval=change.approval))
     return reviewed(landed, whose, asked=None, now=now())
 
@@ -210,6 +235,7 @@ def is_after(session: Session, trust: Trust) -> bool:
 
 
 def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ballot:
+    tip = session.revision.commit
     question = Question(
         store_id=session.store.id,
         stack=RULES_CHANGE,
@@ -221,7 +247,7 @@ def _ballot(session: Session, trust: Trust, id_: str, change: RulesChange) -> Ba
     return Ballot(
         question=question,
         approvers=frozenset(person.name for person in session.approvers if not person.is_revoked),
-        barred=tuple(barred(session, trust.record.source.commit or None, session.revision.commit)),
+        barred=tuple(authors_of_paths(session, rule_paths(session), trust.record.source.commit or None, tip)),
         wanted=change.wanted,
         takes_signatures=Evidence.SIGNED in change.approval.sources,
         max_age_seconds=change.approval.max_age_seconds,
