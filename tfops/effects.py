@@ -5,18 +5,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tfops.blocks import Attribute, Block, label_of, members_of, text_of
+from tfops.programs import is_computed, programs, requests
 from tfops.scanner import Group, Node, Text, unwrapped
 
 EffectKind: TypeAlias = Literal["external", "http", "exec", "provisioner", "action"]
 
-# Settings of providers and backends that start a program: by themselves, or by a file that may name one
-# (`credential_process` in the files of AWS).
-_STARTS_A_PROGRAM = frozenset(
-    {
-        *("exec", "credential_process", "shared_config_file", "shared_config_files"),
-        *("shared_credentials_file", "shared_credentials_files"),
-    }
-)
+# Data sources that run a program to read what they give: of hashicorp/external, hashicorp/local, scottwinkler/shell.
+_PROGRAM_DATA = frozenset({"external", "local_command", "shell_script"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +37,16 @@ def effects(blocks: Iterable[Block]) -> Iterator[Effect]:
     """Every block of a file that does something of its own, while planning or while applying."""
     for block in blocks:
         match block:
-            case Block(type="data" | "ephemeral", labels=("external" | "http" as kind, name)):
-                yield Effect(kind=kind, address=f"{block.type}.{kind}.{name}", line=block.body.line)
+            case Block(type="data" | "ephemeral", labels=(kind, name)) if kind in _PROGRAM_DATA:
+                yield Effect(kind="external", address=f"{block.type}.{kind}.{name}", line=block.body.line)
+            case Block(type="data" | "ephemeral", labels=("http", name)):
+                yield Effect(kind="http", address=f"{block.type}.http.{name}", line=block.body.line)
             case Block(type="data", labels=("terraform_remote_state", name)):
-                yield from _programs(block, f"data.terraform_remote_state.{name}")
+                yield from _remote_state(block)
             case Block(type="provider", labels=(name,)):
-                yield from _programs(block, f"provider.{name}")
+                yield from _programs(block)
             case Block(type="terraform"):
-                for backend in (*block.blocks("backend"), *block.blocks("cloud")):
-                    yield from _programs(backend, ".".join((backend.type, *backend.labels)))
+                yield from _terraform(block)
             case Block(type="resource" | "removed"):
                 yield from _provisioners(block)
             case Block(type="action", labels=(kind, name)):
@@ -68,6 +64,8 @@ def providers_used(blocks: Iterable[Block]) -> Iterator[ProviderUse]:
             case "terraform":
                 for required in block.blocks("required_providers"):
                     yield from _required(required)
+                for store in block.blocks("state_store"):
+                    yield from providers_used(store.blocks("provider"))
             case "provider" if block.labels:
                 yield ProviderUse(name=block.labels[0], line=block.body.line)
             case "resource" | "data" | "ephemeral" | "action" | "import":
@@ -79,21 +77,43 @@ def providers_used(blocks: Iterable[Block]) -> Iterator[ProviderUse]:
                 pass
 
 
-def _programs(block: Block, address: str) -> Iterator[Effect]:
-    for name in sorted(_STARTS_A_PROGRAM.intersection(_settings(block.body.nodes))):
-        yield Effect(kind="exec", address=address, line=block.body.line, detail=name)
+def _remote_state(block: Block) -> Iterator[Effect]:
+    """Terraform itself reads the state, from a place that the code chooses."""
+    yield from _programs(block)
+    yield from _requests(block)
+    backend = block.attributes.get("backend")
+    if backend is not None and text_of(backend) is None:
+        yield _effect("exec", block, "backend")
+        yield _effect("http", block, "backend")
 
 
-def _settings(nodes: Iterable[Node]) -> Iterator[str]:
-    """The names of all settings, at any depth, also of blocks that a `dynamic` one makes."""
-    for member in members_of(nodes):
-        if isinstance(member, Block):
-            yield from (member.type, *(member.labels if member.type == "dynamic" else ()))
-            yield from _settings(member.body.nodes)
-        else:
-            yield member.name
-            for node in member.value:
-                yield from _settings(node.nodes) if isinstance(node, Group) else ()
+def _terraform(block: Block) -> Iterator[Effect]:
+    """Where the root's own state is. An address sends nothing out while all beside it is literal, too."""
+    for found in _of_the_state(block):
+        yield from _programs(found)
+        yield from _requests(found) if is_computed(found.body.nodes) else ()
+        # OpenTofu starts the programs of `key_provider "external"` and `method "external"`.
+        if found.type in ("key_provider", "method") and found.labels[:1] == ("external",):
+            yield _effect("exec", found, "external")
+
+
+def _of_the_state(terraform: Block) -> Iterator[Block]:
+    for kind in ("backend", "cloud", "state_store"):
+        yield from terraform.blocks(kind)
+    for encryption in terraform.blocks("encryption"):
+        yield from (*encryption.blocks("key_provider"), *encryption.blocks("method"))
+
+
+def _programs(block: Block) -> Iterator[Effect]:
+    return (_effect("exec", block, setting) for setting in programs(block.body.nodes))
+
+
+def _requests(block: Block) -> Iterator[Effect]:
+    return (_effect("http", block, setting) for setting in requests(block.body.nodes))
+
+
+def _effect(kind: EffectKind, block: Block, detail: str) -> Effect:
+    return Effect(kind=kind, address=".".join((block.type, *block.labels)), line=block.body.line, detail=detail)
 
 
 def _provisioners(block: Block) -> Iterator[Effect]:

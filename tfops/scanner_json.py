@@ -29,6 +29,8 @@ _TERRAFORM = {
     "backend": _Block(labels=1, inner=_PLAIN),
     "cloud": _Block(labels=0, inner={"workspaces": _Block(labels=0, inner=_PLAIN)}),
     "required_providers": _Block(labels=0, inner=_PLAIN),
+    "state_store": _Block(labels=1, inner={"provider": _Block(labels=1, inner=_PLAIN)}),
+    "encryption": _Block(labels=0, inner={name: _Block(labels=2, inner=_PLAIN) for name in ("key_provider", "method")}),
 }
 _DATA = _Block(labels=2, inner=_PLAIN)
 _PROVISIONER = {"provisioner": _Block(labels=1, inner=_PLAIN)}
@@ -41,6 +43,7 @@ _BLOCKS = {
     "ephemeral": _Block(labels=2, inner=_PLAIN),
     "action": _Block(labels=2, inner=_PLAIN),
     "check": _Block(labels=1, inner={"data": _DATA}),
+    "import": _Block(labels=0, inner=_PLAIN),
     "removed": _Block(labels=0, inner=_PROVISIONER),
 }
 _JSON_STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)"(\s*+:)?')

@@ -13,7 +13,9 @@ from tfops.config_review import Allowance, Review
 from tfops.effects import Effect
 from tfops.inputs import Inputs, real_entry
 from tfops.modules import Facts, ModuleCall, is_local
+from tfops.programs import named_programs
 from tfops.sources import BUILT_IN, is_allowed, module_address, provider_address
+from tfops.stacks import Stack
 from tfops.tree import Tree
 
 # Beside the code, Terraform takes providers from here without asking a registry.
@@ -53,6 +55,15 @@ def plugins(inputs: Inputs) -> tuple[Finding, ...]:
     return tuple(Finding(where=path, what=what, at_plan=True) for path in inputs.entries if path.startswith(place))
 
 
+def backend_programs(stack: Stack, review: Review) -> tuple[Finding, ...]:
+    """What settings that everybody agreed to may start all the same: the file that one names is changed apart."""
+    if Allowance.EXEC in review.allow:
+        return ()
+    told = f'backend_config of environment "{stack.environment.partition("@")[0]}" may start a program'
+    names = named_programs(stack.backend_config)
+    return tuple(Finding(where="tfops.hcl", what=f"{told} ({name})", at_plan=True) for name in names)
+
+
 def settings_changed(
     before: Environment | None, now: Environment, among: Collection[str] = SETTINGS
 ) -> tuple[Finding, ...]:
@@ -89,6 +100,8 @@ def _what(effect: Effect) -> str:
     match effect.kind:
         case "external":
             return f"{effect.address} runs a program"
+        case "http" if effect.detail:
+            return f"{effect.address} may send a request ({effect.detail})"
         case "http":
             return f"{effect.address} sends a request"
         case "exec":

@@ -58,6 +58,16 @@ def test_attack_a_local_module_hides_no_program(team: Team) -> None:
     assert runs(team) == []
 
 
+def test_attack_a_remote_state_hides_no_program_in_an_expression(team: Team) -> None:
+    code = (
+        'locals {\n  c = { bucket = "b", key = "k", region = "here", shared_config_files = ["aws.cfg"] }\n}\n'
+        'data "terraform_remote_state" "x" {\n  backend = "s3"\n  config  = local.c\n}\n'
+    )
+    result = plan(team, {"prod/x.tf": code, "prod/aws.cfg": "[default]\ncredential_process = touch owned\n"})
+    assert "prod/x.tf:4: data.terraform_remote_state.x may start a program (config)" in refused(result)
+    assert runs(team) == []
+
+
 def test_attack_a_module_from_elsewhere_is_looked_at_before_anything_of_it_runs(team: Team, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     team.sandbox.git("init", "-q", str(elsewhere))

@@ -135,6 +135,83 @@ def test_attack_a_fetched_module_is_looked_at_before_anything_of_it_runs(team: T
     assert not [line for line in runs(team) if line.startswith("plan")]
 
 
+HIDDEN = """locals {
+  c = { bucket = "b", key = "k", region = "here", profile = "x", shared_config_files = ["aws.cfg"] }
+}
+data "terraform_remote_state" "hidden" {
+  backend = "s3"
+  config  = local.c
+}
+data "terraform_remote_state" "kubeconfig" {
+  backend = "kubernetes"
+  config  = { secret_suffix = "s", config_path = "kc.yaml" }
+}
+"""
+
+
+def test_attack_a_remote_state_starts_no_program_of_a_file_beside_it(team: Team) -> None:
+    """Files of AWS and Kubernetes name programs; an expression hides from readers that they are used."""
+    files = {
+        "prod/x.tf": HIDDEN,
+        "prod/aws.cfg": "[profile x]\ncredential_process = touch owned\n",
+        "prod/kc.yaml": "users: [{name: u, user: {exec: {command: touch, args: [owned]}}}]\n",
+    }
+    team.sandbox.commit(files)
+    said = refused(team, team.sandbox.sync())
+    assert "prod/x.tf:4: data.terraform_remote_state.hidden may start a program (config)" in said
+    assert "prod/x.tf:8: data.terraform_remote_state.kubeconfig may start a program (config_path)" in said
+    assert runs(team) == []
+
+
+def test_attack_a_remote_state_sends_no_key_of_the_runner_anywhere(team: Team) -> None:
+    address = f'"http://127.0.0.1:9/${{base64encode(file("{team.sandbox.key}"))}}"'
+    code = f'data "terraform_remote_state" "x" {{\n  backend = "http"\n  config  = {{ address = {address} }}\n}}\n'
+    team.sandbox.commit({"prod/x.tf": code})
+    said = refused(team, team.sandbox.sync())
+    assert "prod/x.tf:1: data.terraform_remote_state.x may send a request (address)" in said
+    assert runs(team) == []
+
+
+def test_attack_the_backend_settings_name_a_file_of_programs(team: Team) -> None:
+    team.sandbox.commit({"tfops.hcl": rooted(team, 'backend_config = { config_path = "kc.yaml" }')})
+    said = refused(team, team.sandbox.sync())
+    assert 'tfops.hcl: backend_config of environment "prod" may start a program (config_path)' in said
+    assert runs(team) == []
+
+
+def test_attack_a_fetched_module_leads_by_a_link_back_to_code_that_was_no_module(team: Team, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    team.sandbox.git("init", "-q", str(elsewhere))
+    (elsewhere / "m.tf").write_text('module "p" {\n  source = "./p"\n}\n')
+    (elsewhere / "p").symlink_to("../../../tree/prod/payload")
+    team.sandbox.git("add", "-A", cwd=elsewhere)
+    team.sandbox.git("commit", "-q", "-m", "m", cwd=elsewhere)
+    calls = f'module "m" {{\n  source = "git::file://{elsewhere}"\n}}\n'
+    team.sandbox.commit({"prod/x.tf": calls, "prod/payload/main.tf": LOOKS})
+    assert "downloaded/payload/main.tf:1: data.terraform_remote_state.x" in refused(team, team.sandbox.sync())
+    assert not [line for line in runs(team) if line.startswith("plan")]
+
+
+HONEST = """terraform {
+  required_version = ">= 1.5"
+}
+variable "name" {
+  default = "net"
+}
+data "terraform_remote_state" "net" {
+  backend = "local"
+  config  = { path = "${path.module}/${var.name}.tfstate" }
+  count   = 0
+}
+"""
+
+
+def test_honest_code_with_a_remote_state_is_planned_and_waits(team: Team) -> None:
+    team.sandbox.commit({"prod/main.tf": CHANGED, "prod/x.tf": HONEST})
+    result = team.sandbox.sync(expect=3)
+    assert (result.outcomes, result.errors) == ({"prod": "waiting"}, [])
+
+
 def test_attack_unapproved_code_sees_no_token_and_no_agent(team: Team) -> None:
     secrets = {"GITHUB_TOKEN": "t1", "SSH_AUTH_SOCK": "/tmp/agent"}
     shim, seen = team.sandbox.bin / "terraform", team.sandbox.home / "seen"

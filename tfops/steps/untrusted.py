@@ -13,7 +13,15 @@ from tfops.steps.opening import Session
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.workplace import Workplace
 from tfops.tree import Tree
-from tfops.untrusted import Finding, code_findings, file_changed, installation_changed, plugins, settings_changed
+from tfops.untrusted import (
+    Finding,
+    backend_programs,
+    code_findings,
+    file_changed,
+    installation_changed,
+    plugins,
+    settings_changed,
+)
 
 # Whoever has one of these speaks for a person or for the pipeline.
 _FORGE_TOKENS = frozenset(
@@ -79,6 +87,7 @@ def check_code(session: Session, surveyed: Surveyed, suspicion: Suspicion | None
     product = session.program.product
     found = (
         *suspicion.settings,
+        *backend_programs(surveyed.stack, suspicion.review),
         *plugins(surveyed.inputs),
         *code_findings(surveyed.inputs.facts, suspicion.review, product=product),
     )
@@ -146,7 +155,12 @@ def _module_directories(work: Workplace) -> list[Path]:
     listing = work.terraform.place.data / "modules" / "modules.json"
     if not listing.exists():
         return []
-    tree = (work.directory / "tree").resolve()
     listed = cast(Mapping[str, list[Mapping[str, str]]], json.loads(listing.read_bytes()))["Modules"]
     found = {(work.terraform.place.root / module["Dir"]).resolve() for module in listed}
-    return sorted(path for path in found if not path.is_relative_to(tree) and path.is_dir())
+    return sorted(path for path in found - _scanned(work) if path.is_dir())
+
+
+def _scanned(work: Workplace) -> set[Path]:
+    """The directories of the revision that are looked at already. A link in a fetched module may lead to others."""
+    inputs, tree = work.surveyed.inputs, work.directory / "tree"
+    return {(tree / directory).resolve() for directory in (inputs.root, *inputs.module_directories)}
