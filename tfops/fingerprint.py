@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from tfops.config import AwsRoles
+from tfops.config import TIMEOUT_SECONDS, AwsRoles
 from tfops.inputs import LOCK_FILE, Inputs
 from tfops.stacks import Stack, StateAddress
 
@@ -66,6 +66,8 @@ def fingerprint(
             "cli_config": cli_config,
             **_roles(stack.aws),
             **({"pass_env": sorted(stack.pass_env)} if stack.pass_env else {}),
+            # A short one stops half way what was approved to be done whole.
+            **({"timeout": stack.timeout_seconds} if stack.timeout_seconds != TIMEOUT_SECONDS else {}),
         },
         terraform=terraform,
         variables={name: keyed(environ[name], digest_key) for name in sorted(stack.pass_env) if name in environ},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.people import Team
-from tests.e2e.sandbox import RESOURCE, Result, Sandbox
+from tests.e2e.sandbox import RESOURCE, Result, Sandbox, environment
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,6 +66,41 @@ def test_a_change_that_brings_a_new_stack_is_approved_before_it_is_merged(deploy
     merged = deployed.sandbox.sync(expect=3)  # the rules still wait, the stack passed the strictest that there are
     assert merged.outcomes == {"prod": "converged", "new": "applied"}
     assert merged.json["rules"]["changes"] == ['environment "new" is new and asks for 1 approval']
+
+
+def test_a_stack_is_renamed_and_changed_by_one_change_that_was_approved_before_it_was_merged(team: Team) -> None:
+    """The new name has no record yet, and the state that it takes over has a lineage."""
+    sandbox = team.sandbox
+    text = team.config().replace(environment("prod", count=2), environment("prod", count=2, roots='["prod/*"]'))
+    sandbox.commit({"tfops.hcl": text, "prod/a/main.tf": RESOURCE})
+    plan_id = sandbox.sync(expect=3)["prod/a"]["plan_id"]
+    for person in ("alice", "bob"):
+        assert team.approve(plan_id, person).code == 0
+    sandbox.sync(expect=0)
+    sandbox.git("checkout", "-q", "-b", "pr", "main")
+    sandbox.git("mv", "prod/a", "prod/b")
+    moved = '\nmoved {\n  from = "prod/a"\n  to   = "prod/b"\n}\n'
+    sandbox.commit({"tfops.hcl": text + moved, "prod/b/main.tf": TWO})
+    sandbox.git("checkout", "-q", "main")
+    planned = sandbox.json("plan", "--speculative", "--base", "main", "--head", "pr")["prod/b"]
+    assert planned["summary"]["create"] == 0
+    for person in ("alice", "bob"):
+        assert team.approve(planned["plan_id"], person).code == 0
+    team.merge("pr")
+    assert sandbox.sync(expect=0).outcomes == {"prod/b": "applied"}
+    assert "two" in sandbox.state_file("prod/a").read_text()
+
+
+def test_attack_a_push_gives_what_was_approved_so_little_time_that_it_is_stopped_half_way(deployed: Team) -> None:
+    sandbox = deployed.sandbox
+    deployed.change("pr", {"prod/main.tf": TWO})
+    deployed.approved("pr", "alice", "bob")
+    deployed.merge("pr")
+    short = environment("prod", count=2, timeout='"30s"')
+    sandbox.commit({"tfops.hcl": deployed.config().replace(environment("prod", count=2), short)})
+    assert "setting timeout" in waits(sandbox.sync())
+    sandbox.commit({"tfops.hcl": deployed.config()})
+    assert sandbox.sync(expect=0).outcomes == {"prod": "applied"}
 
 
 def test_a_change_is_read_and_approved_on_its_own_branch_too(deployed: Team) -> None:

@@ -270,6 +270,46 @@ def test_attack_a_pushed_configuration_brings_a_store_along_in_which_nobody_is_a
     assert not (mine / "trust").exists()
 
 
+def _copied(deployed: Team) -> str:
+    """The text of tfops.hcl that names a copy of the store, in which what carol rejected is as if she had not."""
+    sandbox = deployed.sandbox
+    sandbox.commit({"prod/main.tf": RESOURCE.replace("one", "two")})
+    plan_id = sandbox.sync(expect=3)["prod"]["plan_id"]
+    assert deployed.approve(plan_id, "alice").code == 0
+    copy = sandbox.directory / "copy"
+    shutil.copytree(sandbox.store, copy)
+    assert deployed.approve(plan_id, "bob").code == 0
+    assert deployed.reject(plan_id, "carol").code == 0
+    return deployed.config().replace(str(sandbox.store), str(copy))
+
+
+def test_attack_a_pushed_configuration_names_a_copy_of_the_store_without_a_veto(deployed: Team) -> None:
+    sandbox = deployed.sandbox
+    (memory,) = (sandbox.home / ".local/state/tfops/trust").glob("of-*")
+    memory.write_text(sandbox.store_id)  # as it was before the place was remembered: taken over at first sight
+    sandbox.commit({"tfops.hcl": _copied(deployed)})
+    assert memory.read_text() == f"{sandbox.store_id}@{sandbox.store}"
+    for told in ({}, {"TFOPS_STORE": sandbox.store_id}, {"TFOPS_STORE": f"{sandbox.store_id}@{sandbox.store}"}):
+        refused = sandbox.sync(expect=5, env=told)
+        assert refused.errors == ["trust.other_store"]
+        assert f"at {sandbox.directory / 'copy'}, but " in refused.messages
+    memory.unlink()
+    assert sandbox.sync(expect=5, env={"TFOPS_STORE": f"{sandbox.store_id}@{sandbox.store}"}).errors
+
+
+def test_a_store_that_was_moved_on_purpose_is_used_once_the_machine_is_told(deployed: Team) -> None:
+    sandbox = deployed.sandbox
+    moved = sandbox.directory / "moved"
+    sandbox.store.rename(moved)
+    sandbox.commit({"tfops.hcl": deployed.config().replace(str(sandbox.store), str(moved))})
+    refused = sandbox.sync(expect=5)
+    hint = refused.json["errors"][0]["hint"]
+    assert hint.startswith("find out who changed it; if all of the store was moved there and nobody uses the old one, ")
+    Path(hint.rpartition("remove ")[2]).unlink()
+    assert sandbox.sync(expect=0).outcomes == {"prod": "converged"}
+    assert sandbox.sync(expect=0, env={"TFOPS_STORE": f"{sandbox.store_id}@{moved}"}).outcomes == {"prod": "converged"}
+
+
 def test_attack_the_same_on_a_machine_that_keeps_nothing_and_is_told_which_store_counts(deployed: Team) -> None:
     sandbox = deployed.sandbox
     mine, known = sandbox.directory / "mine", sandbox.store_id

@@ -58,6 +58,7 @@ def test_the_same_inputs_have_the_same_fingerprint_whatever_stands_beside_them()
     [
         (found(tree=TREE.with_files({"live/main.tf": "# x\n"})), ("live/main.tf changed",)),
         (found(tree=TREE.with_files({"live/new.tf": ""})), ("live/new.tf is new",)),
+        (found(replace(STACK, timeout_seconds=60.0)), ("setting timeout is new",)),
         (found(replace(STACK, aws=AwsRoles(apply_role="arn:other"))), ("setting aws is new",)),
         (found(replace(STACK, pass_env=(*STACK.pass_env, "MORE"))), ("setting pass_env changed",)),
         (

@@ -53,7 +53,7 @@ class Caller:
 
     @property
     def store_id(self) -> str | None:
-        """The id of the store that counts here, whatever a commit says."""
+        """The id of the store that counts here, or `ID@PLACE`, whatever a commit says."""
         return self.environ.get("TFOPS_STORE") or None
 
     @property

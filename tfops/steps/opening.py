@@ -114,10 +114,10 @@ class Session:
     def trust(self) -> Trust | None:
         """The record of the rules in force; None in a store that has none yet."""
         origin = self.repository.origin(self.revision.branch)
-        refuse_other_store(self.store, self.caller, origin)
+        refuse_other_store(self.store, self.place.where, self.caller, origin)
         found = read_trust(self.store, self.caller, keys_of(self.head_rules))
         if found is not None:
-            remember_store(self.store, self.caller, origin)
+            remember_store(self.store, self.place.where, self.caller, origin)
         return found
 
     @cached_property

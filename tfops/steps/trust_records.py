@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,36 +154,57 @@ def _write(file: Path, data: bytes) -> None:
         temporary.replace(file)
 
 
-def refuse_other_store(store: Store, caller: Caller, origin: str) -> None:
-    """Raises VerificationError `trust.other_store` where the repository belongs to another store.
+def refuse_other_store(store: Store, where: str, caller: Caller, origin: str) -> None:
+    """Raises VerificationError `trust.other_store` where the repository belongs to another store, or to one elsewhere.
 
-    Which one it is says a commit. If that alone counted, one could bring its own rules along, in a store of its own.
-    So TFOPS_STORE says it, or else what this machine remembers.
+    Which one it is says a commit. If that alone counted, one could bring its own rules along, in a store of its own, or
+    what people decided without what some of them did, in a copy. So TFOPS_STORE says it, `ID` or `ID@PLACE`, and what
+    it leaves open what this machine remembers.
     """
     file = _store_of(caller, origin)
-    known, who, change = caller.store_id, "TFOPS_STORE says", "change TFOPS_STORE"
-    if known is None:
-        known, who, change = _read(file), "this machine knows this repository with", f"remove {file}"
-    if known not in (None, store.id):
+    said, remembered = caller.store_id, _read(file)
+    if said is not None:
+        _refuse(store, where, said, "TFOPS_STORE says", "change TFOPS_STORE")
+    if remembered is not None and (said is None or (said == store.id and _id_of(remembered) == said)):
+        _refuse(store, where, remembered, "this machine knows this repository with", f"remove {file}")
+
+
+def _refuse(store: Store, where: str, known: str, who: str, change: str) -> None:
+    if _id_of(known) != store.id:
         raise VerificationError(
             f"tfops.hcl names the store {store.id}, but {who} {known}: in another store other rules are in force",
             code="trust.other_store",
             hint=f"find out who changed it; if the move is meant, {change}",
         )
+    if known not in (store.id, _name(store, where)):
+        raise VerificationError(
+            f"tfops.hcl names the store {store.id} at {where}, but {who} {known}: "
+            "a copy may lack what people decided, or what was done since",
+            code="trust.other_store",
+            hint=f"find out who changed it; if all of the store was moved there and nobody uses the old one, {change}",
+        )
+
+
+def _name(store: Store, where: str) -> str:
+    return f"{store.id}@{where}"
+
+
+def _id_of(name: str) -> str:
+    return name.partition("@")[0]
 
 
 def _read(file: Path) -> str | None:
     try:
-        return file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError):
+        return os.fsdecode(file.read_bytes()).rstrip("\n")
+    except OSError:
         return None
 
 
-def remember_store(store: Store, caller: Caller, origin: str) -> None:
-    """From now on this machine knows the repository with this store."""
+def remember_store(store: Store, where: str, caller: Caller, origin: str) -> None:
+    """From now on this machine knows the repository with this store, at this place."""
     file = _store_of(caller, origin)
-    if not file.exists():
-        _write(file, store.id.encode())
+    if _read(file) in (None, store.id):
+        _write(file, os.fsencode(_name(store, where)))
 
 
 def _store_of(caller: Caller, origin: str) -> Path:
