@@ -328,3 +328,66 @@ def test_whose_time_is_over_approves_nothing_and_what_they_approved_counts_no_mo
     assert not team.sandbox.state_file("prod").exists()
     again = team.approve(plan_id, "alice")
     assert "the key of alice was valid until 2026-01-01" in again.messages
+
+
+def idle(team: Team, name: str, *approvers: str, stacks: tuple[str, ...] = ("prod",)) -> None:
+    """A change that changes nothing, of whose files these people approve."""
+    planned = team.sandbox.json("plan", "--speculative", "--base", "main", "--head", name)
+    assert planned.code == 0, planned
+    for stack in stacks:
+        assert planned[stack]["verdict"] == "in_sync"
+        assert any("it changes nothing now" in reason for reason in planned[stack]["reasons"])
+    for person in approvers:
+        done = team.sandbox.json("approve", "--all-of", name, "--key", team.key(person))
+        assert done.code == 0, done
+
+
+def test_a_comment_is_approved_with_its_change_and_the_next_change_of_another_file_goes_through(deployed: Team) -> None:
+    deployed.change("words", {"prod/main.tf": RESOURCE + "# a comment\n"}, author="alice")
+    idle(deployed, "words", "bob", "carol")
+    deployed.merge("words")
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "converged"}
+    deployed.change("more", {"prod/more.tf": RESOURCE.replace('"a"', '"b"')}, author="bob")
+    deployed.approved("more", "alice", "carol")
+    deployed.merge("more")
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_a_comment_that_too_few_approved_waits_with_what_lands_upon_it_for_who_is_missing(deployed: Team) -> None:
+    deployed.change("words", {"prod/main.tf": RESOURCE + "# a comment\n"}, author="alice")
+    idle(deployed, "words", "bob")
+    deployed.merge("words")
+    deployed.sandbox.sync(expect=0)
+    deployed.change("more", {"prod/more.tf": RESOURCE.replace('"a"', '"b"')}, author="bob")
+    deployed.approved("more", "alice", "carol")
+    deployed.merge("more")
+    plan_id = deployed.sandbox.sync(expect=3)["prod"]["plan_id"]
+    assert deployed.approve(plan_id, "carol").code == 0
+    assert deployed.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+
+
+def test_a_module_that_two_stacks_share_is_approved_for_both_though_one_of_them_stays_as_it_is(team: Team) -> None:
+    sandbox = team.sandbox
+    module = 'variable "x" {}\nresource "terraform_data" "m" {\n  count = var.x == "one" ? 1 : 2\n}\n'
+    use = 'module "m" {\n  source = "../../mod"\n  x      = "%s"\n}\n'
+    text = team.config().replace('roots = ["prod"]', 'roots = ["prod/*"]')
+    mains = {f"prod/{name}/main.tf": use % number for name, number in (("a", "two"), ("b", "one"))}
+    sandbox.commit({"tfops.hcl": text, "mod/main.tf": module, **mains})
+    first = sandbox.sync(expect=3)
+    for stack in mains:
+        for person in ("alice", "bob"):
+            assert team.approve(first[stack.removesuffix("/main.tf")]["plan_id"], person).code == 0
+    sandbox.sync(expect=0)
+    team.change("module", {"mod/main.tf": module.replace(": 2", ": 3")}, author="alice")
+    planned = sandbox.json("plan", "--speculative", "--base", "main", "--head", "module")
+    assert (planned.code, planned["prod/b"]["verdict"], bool(planned["prod/b"]["plan_id"])) == (2, "in_sync", True)
+    for person in ("bob", "carol"):
+        assert sandbox.json("approve", "--all-of", "module", "--key", team.key(person)).code == 0
+    team.merge("module")
+    assert sandbox.sync(expect=0).outcomes == {"prod/a": "applied", "prod/b": "converged"}
+    team.change("more", {"prod/b/more.tf": OTHER}, author="bob")
+    plan_id = sandbox.json("plan", "--speculative", "--base", "main", "--head", "more")["prod/b"]["plan_id"]
+    for person in ("alice", "carol"):
+        assert team.approve(plan_id, person).code == 0
+    team.merge("more")
+    assert sandbox.sync(expect=0).outcomes["prod/b"] == "applied"

@@ -1,11 +1,11 @@
 """How a stored plan stands at the gate, for who looks at it: nothing is planned again, nothing is written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfops.approval import Override, Tally
 from tfops.attestation import Purpose, binding_checks
-from tfops.changes import parse_plan
+from tfops.changes import has_work, parse_plan
 from tfops.config_gate import Evidence, Gate
 from tfops.coverage import Gap
 from tfops.forge import Change, ForgeError
@@ -23,6 +23,8 @@ from tfops.steps.store import PlanArtifact
 from tfops.steps.survey import fingerprint_of, survey_merged
 from tfops.steps.surveyed import Surveyed, snapshot
 from tfops.steps.trusting import gate_for
+
+IDLE = "it changes nothing now; its files are approved with it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, c
         findings=findings(session, surveyed, gate, redacted),
         consent=consent,
     )
+    if not has_work(found):
+        decision = replace(decision, reasons=(IDLE, *decision.reasons))
     return Outlook(decision=decision, consent=consent, faults=(fault,) if fault else ())
 
 

@@ -76,6 +76,11 @@ def make_plan(
     return planned if has_work(planned.plan) else None
 
 
+def idle_plan(session: Session, work: Workplace, state: Snapshot) -> Planned:
+    """The plan in which `make_plan` found nothing to do: of what it is made of people can approve all the same."""
+    return _read_plan(session, work, state, now())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """What a scan learned: the plan where there is anything in it, and Terraform's error where there was one."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from tfops.approval import Override
 from tfops.attestation import Purpose
+from tfops.changes import has_work
 from tfops.conflicts import conflicts
 from tfops.dangers import Danger
 from tfops.deployment import Deployment, leaves_nothing
-from tfops.drift import Context, Drift, classify
+from tfops.drift import Context, Drift, Tag, classify
 from tfops.errors import Exit, FailedError, Problem, TfopsError, most_serious
 from tfops.fingerprint import Fingerprint
 from tfops.gate import decide
@@ -20,7 +21,8 @@ from tfops.steps.feedback import Ended, tell_proposed
 from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session, now
 from tfops.steps.outcome import Options, StackRun
-from tfops.steps.planning import Artifact, Planned, make_plan, sign_plan
+from tfops.steps.outlook import IDLE
+from tfops.steps.planning import Artifact, Planned, idle_plan, make_plan, sign_plan
 from tfops.steps.policies import findings
 from tfops.steps.schedule import Schedule, Tick
 from tfops.steps.selection import select
@@ -41,7 +43,7 @@ LOCK_WAIT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackPlan:
-    """One stack's line of the result. Without a plan id there is nothing to do, or it failed."""
+    """One stack's line of the result. Without a plan id there is nothing to do or to approve, or it failed."""
 
     stack: str
     verdict: str
@@ -210,6 +212,8 @@ def _planned(
     check_integrity(surveyed.id, head.record if head else None, state, address=str(surveyed.address))
     planned = make_plan(session, work, state, lock=False)
     _refuse_torn(session, work, state)
+    if planned is None and _asks_people(session, surveyed, state, aim):
+        planned = idle_plan(session, work, state)
     if planned is None:
         session.say(surveyed.id, "nothing to do")
         return StackPlan(stack=surveyed.id, verdict="in_sync", terraform_runs=work.terraform.runs)
@@ -221,6 +225,14 @@ def _planned(
     place = write_artifact(artifact, out / surveyed.id) if out else None
     drift = classify(planned.plan, planned.wires, _context(head, fingerprint, planned))
     return _line(session, surveyed, work, planned, artifact, place, drift)
+
+
+def _asks_people(session: Session, surveyed: Surveyed, state: Snapshot, aim: Aim) -> bool:
+    """Whether people have to approve what the stack is made of, also where it changes nothing yet.
+
+    Else the next change would wait for approvals of this one, which has no plan that anybody could approve.
+    """
+    return aim.purpose is Purpose.SPECULATIVE and gate_for(session, surveyed, lineage=state.lineage).is_guarded
 
 
 def _keep_inputs(session: Session, surveyed: Surveyed, fingerprint: Fingerprint, aim: Aim) -> str | None:
@@ -285,19 +297,20 @@ def _line(
             Override.DRIFT: conflicts(planned.plan, stack=surveyed.id),
         },
     )
+    is_idle = not has_work(planned.plan)
     session.say(surveyed.id, f"plan {artifact.id[:12]}")
     return StackPlan(
         stack=surveyed.id,
-        verdict=drift.verdict.value,
+        verdict=Tag.IN_SYNC.value if is_idle else drift.verdict.value,
         tags=tuple(tag.value for tag in drift.tags),
         plan_id=artifact.id,
         change_digest=planned.change_set.digest,
         summary=planned.summary.as_json(),
         dangers=planned.dangers,
         artifact=str(place) if place else artifact.id,
-        reasons=decision.reasons,
+        reasons=(IDLE, *decision.reasons) if is_idle else decision.reasons,
         terraform_runs=work.terraform.runs,
-        exit_code=Exit.CHANGES,
+        exit_code=Exit.OK if is_idle else Exit.CHANGES,
     )
 
 
