@@ -11,6 +11,8 @@ _COMMITTED = ("files", "settings")
 
 
 GONE = "gone"
+SETTING = "setting "
+"""How the names of inputs begin that are no files."""
 Input = tuple[str, str, str]
 """Which input, what was there before, and what is there now; `GONE` where there is nothing."""
 
@@ -110,6 +112,24 @@ def touches(content: Content, wanted: Content, steps: frozenset[Input]) -> bool:
     return bool(content.changes & wanted.changes or content.inputs & steps)
 
 
+def partial(
+    plans: Mapping[str, Approved], read: Iterable[Approved], now: bytes, count: int
+) -> Mapping[str, tuple[str, ...]]:
+    """The plans of which only a part is there, by their keys, and the inputs that are not as they have them, sorted.
+
+    `now` is the manifest of what is there. An input is as a plan has it also where steps lead on from that which
+    `count` people approved, in plans that are themselves there as a whole, or in what they `read`.
+    """
+    present, others, found = _items(now), list(read), dict[str, tuple[str, ...]]()
+    while True:
+        left = {key: one for key, one in plans.items() if key not in found}
+        known = [*left.values(), *others]
+        absent = {key: _absent(one.content, present, known, count) for key, one in left.items()}
+        if not any(absent.values()):
+            return found
+        found |= {key: names for key, names in absent.items() if names}
+
+
 def contains(wanted: Content, other: Content) -> bool:
     """Whether all that a plan does is among what is wanted: whoever is against it is against that, too.
 
@@ -119,6 +139,11 @@ def contains(wanted: Content, other: Content) -> bool:
         return other.changes <= wanted.changes
     ends = {(name, now) for name, _, now in wanted.inputs}
     return bool(other.inputs) and {(name, now) for name, _, now in other.inputs} <= ends
+
+
+def _absent(plan: Content, present: Mapping[str, str], known: list[Approved], count: int) -> tuple[str, ...]:
+    on = ((name, now, present.get(name, GONE)) for name, _, now in plan.inputs)
+    return _names(step for step in on if step[1] != step[2] and not _is_covered(step, known, count))
 
 
 def _behind(item: tuple[str, str], approved: Iterable[Approved]) -> frozenset[str]:
@@ -161,6 +186,13 @@ def _names(items: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(sorted({item[0] for item in items}))
 
 
+def begun(plan: Content, base: Mapping[str, Entry]) -> tuple[str, ...]:
+    """The files that a plan begins to read and that its change does not touch: they are in `base` as they are now."""
+    return _names(
+        (name,) for name, before, now in plan.inputs if before == GONE and name in base and file_item(base[name]) == now
+    )
+
+
 def file_item(entry: Entry | None) -> str:
     """What a file of a tree is, as `content` has it."""
     return GONE if entry is None else json.dumps(f"{entry.mode.value} {entry.blob}")
@@ -169,7 +201,12 @@ def file_item(entry: Entry | None) -> str:
 def _items(manifest: bytes) -> Mapping[str, str]:
     document = json.loads(manifest)
     return {
-        f"setting {name}" if part == "settings" else name: json.dumps(value, sort_keys=True)
+        f"{SETTING}{name}" if part == "settings" else _file_name(name): json.dumps(value, sort_keys=True)
         for part in _COMMITTED
         for name, value in document[part].items()
     }
+
+
+def _file_name(path: str) -> str:
+    """What an input is called that is a file: one that is named as a setting is, is not taken for that."""
+    return f"./{path}" if path.startswith(SETTING) else path

@@ -30,6 +30,8 @@ class Consent:
     unverified: tuple[str, ...] = ()
     unowned: tuple[str, ...] = ()
     """Changed files that none of their owners approved, in words."""
+    unread: tuple[str, ...] = ()
+    """What it is made of that nobody approved otherwise, in words: a plan does not show it."""
 
     @property
     def is_enough(self) -> bool:
@@ -44,6 +46,7 @@ class Consent:
             *(f"{fault}; it does not count" for fault in self.unverified),
             *(self.gap.words if self.covered_by else ()),
             *self.unowned,
+            *self.unread,
         )
 
 

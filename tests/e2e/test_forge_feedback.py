@@ -133,6 +133,18 @@ def test_what_an_apply_would_run_is_shown_to_those_who_approve(github: Reviewed)
     assert "prod/more.tf:2: terraform_data.b runs a provisioner when it is applied (local-exec)" in said
 
 
+def test_a_file_that_a_change_makes_run_and_does_not_touch_is_named_in_the_comment(github: Reviewed) -> None:
+    github.team.sandbox.commit({"tools/hook.sh": "true\n"})
+    hooked = TWO.rstrip().removesuffix("}") + (
+        '  provisioner "local-exec" {\n    command = "sh ${path.module}/../tools/hook.sh"\n  }\n}\n'
+    )
+    number = github.propose("pr", {"prod/main.tf": hooked})
+    github.plan("pr")
+    (said,) = comments(github, number)
+    assert "begins to read tools/hook.sh, which this change does not touch: read it" in said.replace("\\", "")
+    assert "not approved otherwise: prod/main.tf" in said.replace("\\", "")
+
+
 def test_the_doctor_asks_the_forge_and_says_what_is_wrong_with_it(github: Reviewed) -> None:
     good = github.team.sandbox.json("doctor", env=github.forge.environ).json["findings"]
     assert any(one["name"] == "forge" and one["ok"] and "answers" in one["detail"] for one in good)

@@ -5,8 +5,21 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfops.coverage import Approved, Content, Gap, backers, contains, content, is_seen, leading, touches
+from tfops.coverage import (
+    Approved,
+    Content,
+    Gap,
+    backers,
+    begun,
+    contains,
+    content,
+    is_seen,
+    leading,
+    partial,
+    touches,
+)
 from tfops.coverage import gap as gap_for
+from tfops.tree import Entry, Mode
 
 
 def manifest(files: dict[str, str], **settings: object) -> bytes:
@@ -173,3 +186,75 @@ def test_a_plan_that_changes_nothing_is_what_it_is_made_of():
     assert contains(ONE, plan({}, {"main.tf": "2"}))
     assert not contains(ONE, plan({}, {"main.tf": "3"}))
     assert not contains(ONE, plan({}, {}))
+
+
+def there(files: dict[str, str]) -> bytes:
+    return manifest({"main.tf": "1", "net.tf": "1", **files}, workspace="default")
+
+
+SAFE = plan({"a": "x"}, {"main.tf": "calls net.tf", "net.tf": "harmless"})
+
+
+def parts(files: dict[str, str], *plans: Content, people: tuple[str, ...] = ("alice", "bob")) -> dict[str, object]:
+    known = {str(number): by(one, *people) for number, one in enumerate(plans)}
+    return dict(partial(known, [], there(files), 2))
+
+
+def test_attack_a_part_of_an_approved_change_lands_without_the_rest_that_made_it_safe():
+    assert parts({"main.tf": "calls net.tf"}, SAFE) == {"0": ("net.tf",)}
+    assert parts({}, SAFE) == {"0": ("main.tf", "net.tf")}
+    assert parts({"main.tf": "calls net.tf", "net.tf": "harmless"}, SAFE) == {}
+
+
+def test_a_plan_is_there_as_a_whole_where_approved_steps_lead_on_from_what_it_made():
+    both = {"main.tf": "calls net.tf", "net.tf": "better"}
+    later = plan({}, both, before=there({"main.tf": "calls net.tf", "net.tf": "harmless"}))
+    assert parts(both, SAFE, later) == {}
+    assert parts(both, SAFE) == {"0": ("net.tf",)}
+    assert parts(both, SAFE, later, people=("alice",)) == {"0": ("net.tf",)}, "one of two said so"
+
+
+def test_attack_a_part_of_one_change_is_made_whole_by_a_part_of_another_one():
+    half = {"main.tf": "calls net.tf"}
+    revert = plan({}, {"more.tf": "safe"}, before=there({"net.tf": "harmless"}))
+    assert parts(half, SAFE, revert) == {"1": ("more.tf",), "0": ("net.tf",)}
+    assert parts({**half, "more.tf": "safe"}, SAFE, revert) == {}
+
+
+def test_what_people_read_leads_on_as_well():
+    read = by(plan({}, {"net.tf": "better"}, before=there({"net.tf": "harmless"})), "alice", "bob")
+    now = there({"main.tf": "calls net.tf", "net.tf": "better"})
+    assert partial({"p": by(SAFE, "alice", "bob")}, [read], now, 2) == {}
+
+
+@given(CONTENTS)
+def test_what_is_there_is_there_as_a_whole_and_what_makes_something_else_is_not(wanted):
+    now = manifest(dict.fromkeys("abcd", "now"))
+    ends = {name: json.dumps("now") for name in "abcd"}
+    made = Content(changes=wanted.changes, inputs=frozenset((name, old, ends[name]) for name, old, _ in wanted.inputs))
+    assert partial({"p": by(made, "alice", "bob")}, [], now, 2) == {}
+    found = partial({"p": by(wanted, "alice", "bob")}, [], now, 2)
+    assert set(found.get("p", ())) == {name for name, _, _ in wanted.inputs}
+
+
+@given(CONTENTS, st.lists(CONTENTS, max_size=3))
+def test_no_plan_with_an_input_that_is_as_it_says_nowhere_counts_whatever_else_is_approved_once(wanted, others):
+    known = {"p": by(wanted, "alice", "bob"), **{str(n): by(one, "carol") for n, one in enumerate(others)}}
+    found = partial(known, [], manifest({}), 2)
+    assert ("p" in found) is bool(wanted.inputs)
+
+
+def test_a_file_that_a_stack_begins_to_read_and_the_change_does_not_touch_is_told():
+    hook, other = Entry(mode=Mode.FILE, blob="1" * 40), Entry(mode=Mode.FILE, blob="2" * 40)
+    as_item = {name: f"{entry.mode.value} {entry.blob}" for name, entry in (("hook.sh", hook), ("new.sh", other))}
+    found = plan({}, {"main.tf": "2", **as_item})
+    assert begun(found, {"hook.sh": hook, "main.tf": hook}) == ("hook.sh",)
+    assert begun(found, {"hook.sh": other}) == (), "the change touches it"
+    assert begun(found, {}) == ()
+
+
+def test_attack_a_file_is_named_as_a_setting_is_and_hides_behind_that():
+    named = content(
+        [], before=BASE, now=manifest({"main.tf": "1", "net.tf": "1", "setting workspace": "evil"}, workspace="default")
+    )
+    assert gap(named, []) == Gap(inputs=("./setting workspace",))

@@ -1,5 +1,6 @@
 """`tfops inspect`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -71,11 +72,17 @@ def _gate(found: Inspection) -> list[str]:
     """How it stands at the gate, below the plan: it is the last thing one reads."""
     if found.outlook is None:
         return []
+    notes = ["", "look at it as well", *_listed(found.outlook.notes)] if found.outlook.notes else []
     if not found.outlook.reasons:
-        return ["", "gate: nothing stands in the way"]
+        return [*notes, "", "gate: nothing stands in the way"]
     plan = (found.plan_id or "")[:12]
-    reasons = [f"  - {indented(reason, ' ' * 6)}" for reason in named(found.outlook.reasons, plan)]
-    return ["", "gate: it is not applied now", *reasons, *([f"next: tfops approve {plan}"] if _lacks(found) else [])]
+    reasons = _listed(named(found.outlook.reasons, plan))
+    next_ = [f"next: tfops approve {plan}"] if _lacks(found) else []
+    return [*notes, "", "gate: it is not applied now", *reasons, *next_]
+
+
+def _listed(sentences: Iterable[str]) -> list[str]:
+    return [f"  - {indented(sentence, ' ' * 6)}" for sentence in sentences]
 
 
 def _lacks(found: Inspection) -> bool:

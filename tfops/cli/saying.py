@@ -66,7 +66,7 @@ def show_said(
             exit_code=exit_code,
             stacks=tuple(_entry(one) for one in said),
             problems=problems,
-            text=lambda: "\n".join(_sentence(one) for one in said),
+            text=lambda: "\n".join(line for one in said for line in (_sentence(one), *_with_it(one))),
         )
     )
     return exit_code
@@ -92,7 +92,19 @@ def _entry(said: "Said") -> dict[str, object]:
         "rejected_by": list(tally.rejected_by) if tally else None,
         "missing": tally.missing if tally else None,
         "reasons": list(said.outlook.reasons) if said.outlook else None,
+        "notes": list(said.outlook.notes) if said.outlook else None,
     }
+
+
+def _with_it(said: "Said") -> list[str]:
+    """What else one has said yes to, below it."""
+    found = said.outlook if said.vote.record.decision.value == "approved" else None
+    return [f"  - {on_one_line(note)}" for note in _notes(found)] if found else []
+
+
+def _notes(found: "Outlook") -> tuple[str, ...]:
+    unread = found.consent.unread if found.consent else ()
+    return tuple(dict.fromkeys((*unread, *found.notes)))
 
 
 def _sentence(said: "Said") -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from tfops.approval import Override, Tally, opposed, without
 from tfops.attestation import PlanPredicate, Purpose
 from tfops.config_gate import Gate
-from tfops.coverage import Approved, Content, Gap, backers, contains, content, gap, leading, touches
+from tfops.coverage import Approved, Content, Gap, backers, begun, contains, content, gap, leading, partial, touches
 from tfops.deployment import baseline
 from tfops.errors import VerificationError
 from tfops.gate import Consent
@@ -20,11 +20,21 @@ from tfops.steps.outcome import StackRun
 from tfops.steps.own_work import authors_between, authors_since
 from tfops.steps.planning import change_refs
 from tfops.steps.plans_of import used_plans
-from tfops.steps.reviews import Heard, Read, ReviewedPlan, heard, read_inputs, reviewed_plans, unexplained
+from tfops.steps.reviews import (
+    Heard,
+    Read,
+    ReviewedPlan,
+    files_at,
+    heard,
+    read_inputs,
+    reviewed_plans,
+    unexplained,
+)
 from tfops.steps.store import PlanArtifact
 from tfops.steps.undone import undone
 from tfops.steps.witnessing import witness
 from tfops.taken_back import Taken, outdated
+from tfops.unread import approved_with, begins_to_read, grouped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,7 @@ def consent(stack: StackRun, changes: set[tuple[str, str]], waiting: PlanArtifac
     standing = _standing(said, backers(wanted, approved), gate)
     found = Consent(
         tally=replace(standing, notes=(*standing.notes, *evidence.notes)),
+        unread=_unread(stack, wanted, evidence, waiting, gate),
         gap=gap(wanted, approved, max(1, min(gate.wanted, len(standing.approved_by)))),
         covered_by=tuple(one.decided.artifact.id for one in covering),
         is_covered=gap(wanted, approved, gate.wanted).is_empty and (bool(covering) or not gate.wanted),
@@ -118,29 +129,73 @@ class _Evidence:
         return (*(one.approved for one in self.covering), *self.read)
 
 
+def _unread(
+    stack: StackRun, wanted: Content, evidence: _Evidence, waiting: PlanArtifact | None, gate: Gate
+) -> tuple[str, ...]:
+    """What of the stack's inputs nobody approves but with the plan that waits, in words."""
+    others = [one.approved for one in evidence.covering if waiting is None or one.decided.artifact.id != waiting.id]
+    names = gap(wanted, [*others, *evidence.read], max(1, gate.wanted)).inputs
+    base, session = baseline(stack.head).commit, stack.session
+    added = set(begun(wanted, files_at(session.repository, base))).intersection(names)
+    return (
+        *approved_with(names, base=base, tip=session.revision.commit, between=".."),
+        *begins_to_read(sorted(added), hidden=f"is what it was in {base[:12]}"),
+    )
+
+
 def _evidence(stack: StackRun, wanted: Content, gate: Gate) -> _Evidence:
     said = heard(stack, gate)
     decided_ = tuple(_decided_plans(stack, said, wanted, gate))
     heard_ = tuple(_read(stack, said, wanted, gate))
     taken = undone(stack, wanted) if decided_ or heard_ else {}
     plans = tuple(_up_to_date(stack, one, gate, taken) for one in decided_)
-    open_ = tuple(one for one in plans if not one.decided.tally.is_stopped)
+    standing = tuple(one for one in plans if not one.decided.tally.is_stopped)
     read = tuple(one for one in (_still_read(one, taken) for one in heard_) if one.people)
+    parts = _parts(stack, standing, read, gate)
+    open_ = tuple(one for one in standing if one.decided.artifact.id not in parts)
     steps = leading(wanted, [*(one.approved for one in open_), *read])
     old = (_outdated(stack, one.content, one.decided.tally, taken) for one in decided_)
     again = {words for found in old for words in found.values()}
     return _Evidence(
         touching=tuple(one for one in open_ if touches(one.content, wanted, steps)),
         read=read,
-        notes=(*sorted(again), *said.notes, *_notes(plans), *unexplained(stack, gate, said, wanted)),
+        notes=(
+            *sorted(again),
+            *_in_part(standing, wanted, parts),
+            *said.notes,
+            *_notes(plans),
+            *unexplained(stack, gate, said, wanted),
+        ),
         taken=taken,
         against={
             one.decided.artifact.id: one.decided.tally
             for one in plans
             if one.decided.tally.is_stopped and contains(wanted, one.content)
         },
-        approved_on=_approved_on(open_),
+        approved_on=_approved_on(standing),
     )
+
+
+def _parts(
+    stack: StackRun, plans: Iterable[Covering], read: Iterable[Approved], gate: Gate
+) -> Mapping[str, tuple[str, ...]]:
+    """The plans that cover nothing, for only a part of them landed: nobody saw that part without the rest."""
+    known = {one.decided.artifact.id: one.approved for one in plans}
+    return partial(known, read, stack.fingerprint.manifest, max(1, gate.wanted))
+
+
+def _in_part(plans: Iterable[Covering], wanted: Content, parts: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """What is missing of the approved plans that would say something about what is wanted, in words."""
+    known = [one for one in plans if one.decided.tally.approved_by]
+    steps = leading(wanted, [one.approved for one in known])
+    for one in known:
+        names = parts.get(one.decided.artifact.id, ())
+        if names and touches(one.content, wanted, steps):
+            verb = "is" if len(names) == 1 else "are"
+            yield (
+                f"plan {one.decided.artifact.id[:12]} was approved as a whole, and {grouped(names)} {verb} not as it "
+                "says: it covers nothing"
+            )
 
 
 def _approved_on(plans: Iterable[Covering]) -> dict[str, datetime]:
@@ -174,7 +229,7 @@ def _own(stack: StackRun, waiting: PlanArtifact, wanted: Content, gate: Gate, ta
 
 
 def _wanted(stack: StackRun, changes: set[tuple[str, str]]) -> Content:
-    before = _manifest(stack, baseline(stack.head).fingerprint)
+    before = kept_manifest(stack.session, stack.id, baseline(stack.head).fingerprint)
     return content(changes, before=before, now=stack.fingerprint.manifest)
 
 
@@ -279,21 +334,16 @@ def _content(stack: StackRun, artifact: PlanArtifact, wanted: Content) -> Conten
     changes = change_refs(plan.change_set)
     if plan.fingerprint == stack.fingerprint.digest and plan.purpose is not Purpose.SPECULATIVE:
         return Content(changes=frozenset(changes), inputs=wanted.inputs)
-    made_of = _manifest(stack, plan.fingerprint)
+    made_of = kept_manifest(stack.session, stack.id, plan.fingerprint)
     if made_of is None or plan.purpose is not Purpose.SPECULATIVE:
         return Content(changes=frozenset(changes), inputs=frozenset())
-    before = _manifest(stack, plan.base_fingerprint) if plan.base_fingerprint else None
+    before = kept_manifest(stack.session, stack.id, plan.base_fingerprint) if plan.base_fingerprint else None
     if plan.base_fingerprint and before is None:  # somebody removed what it begins with: not everything is new
         return Content(changes=frozenset(changes), inputs=frozenset())
     found = content(changes, before=before, now=made_of)
     if artifact.runner in stack.session.review_keys:
         return as_merged(stack.session, stack.id, plan.source, found)
     return found
-
-
-def _manifest(stack: StackRun, fingerprint: str) -> bytes | None:
-    """What a signed fingerprint was made of; None where that is not in the store, or is not that any more."""
-    return kept_manifest(stack.session, stack.id, fingerprint)
 
 
 def _nobody(stack: StackRun, gate: Gate) -> Tally:

@@ -24,7 +24,6 @@ from tfops.steps.reviews import newest_plan
 from tfops.steps.store import FORGE, PlanArtifact, sha256
 from tfops.steps.survey import survey_merged
 from tfops.steps.surveyed import Surveyed
-from tfops.steps.untrusted import flagged
 
 KEY = "plan"
 _STANDINGS = {
@@ -167,7 +166,7 @@ def _planned(
         standing=Standing.PLANNED if found.decision.allowed and end is None else Standing.WAITING,
         plan_id=artifact.id,
         redacted=redacted,
-        reasons=(*(end.reasons if end is not None else found.reasons), *flagged(session, surveyed)),
+        reasons=(*end.reasons, *found.flagged) if end is not None else (*found.reasons, *found.notes),
         approved_by=tally.approved_by if tally else (),
         missing=f"{tally.missing} more needed" if tally and tally.missing else "",
     )

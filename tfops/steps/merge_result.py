@@ -15,14 +15,16 @@ MOST_COMMITS = 250
 def as_merged(session: Session, stack: str, source: Source, claimed: Content) -> Content:
     """Of the inputs that a plan claims to be made of, those that merging its commit really changes.
 
-    None where that cannot be known, or where the commit has something of the branch that the plan's base lacks: that
-    would pass for a part of the change. After a fast-forward nobody can tell the two apart.
+    None where that cannot be known, where the plan leaves out a part of it, or where the commit has something of the
+    branch that the plan's base lacks: that would pass for a part of the change. After a fast-forward nobody can tell
+    the two apart.
     """
     try:
         true = _merged(session, stack, source) if _is_whole(session, source) else None
     except TfopsError:
         true = None
-    return replace(claimed, inputs=claimed.inputs & true.inputs if true else frozenset())
+    is_told = true is not None and true.inputs <= claimed.inputs
+    return replace(claimed, inputs=true.inputs if true and is_told else frozenset())
 
 
 def _merged(session: Session, stack: str, source: Source) -> Content | None:

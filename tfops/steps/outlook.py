@@ -4,25 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tfops.approval import Override, Tally
-from tfops.attestation import Purpose, binding_checks
+from tfops.attestation import PlanPredicate, Purpose, binding_checks
 from tfops.changes import has_work, parse_plan
 from tfops.config_gate import Evidence, Gate
-from tfops.coverage import Gap
+from tfops.coverage import Gap, begun, content
+from tfops.errors import TfopsError
 from tfops.forge import Change, ForgeError
 from tfops.gate import Consent, Decision, decide
 from tfops.landing import Landed
 from tfops.steps.applying import expected_of
 from tfops.steps.ballots import decided
+from tfops.steps.inputs_archive import kept_manifest
 from tfops.steps.judging import judge
 from tfops.steps.opening import Session, now
 from tfops.steps.outcome import Options, StackRun
 from tfops.steps.planning import change_refs
 from tfops.steps.policies import findings
-from tfops.steps.reviews import ReviewedPlan
+from tfops.steps.reviews import ReviewedPlan, files_at
 from tfops.steps.store import PlanArtifact
 from tfops.steps.survey import fingerprint_of, survey_merged
 from tfops.steps.surveyed import Surveyed, snapshot
 from tfops.steps.trusting import gate_for
+from tfops.steps.untrusted import flagged
+from tfops.unread import approved_with, begins_to_read
 
 IDLE = "it changes nothing now; its files are approved with it"
 
@@ -34,6 +38,8 @@ class Outlook:
     decision: Decision
     consent: Consent | None = None
     faults: tuple[str, ...] = ()
+    flagged: tuple[str, ...] = ()
+    """What its code sets going, in sentences."""
 
     @property
     def tally(self) -> Tally | None:
@@ -44,6 +50,12 @@ class Outlook:
     def reasons(self) -> tuple[str, ...]:
         """Everything that stands in the way."""
         return (*self.faults, *self.decision.reasons)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else to know before one approves it: what it is made of, and what that sets going."""
+        found = (*(self.consent.unread if self.consent else ()), *self.flagged)
+        return tuple(note for note in found if note not in self.reasons)
 
 
 def outlook(session: Session, live: Mapping[str, Surveyed], artifact: PlanArtifact) -> Outlook:
@@ -56,8 +68,17 @@ def outlook(session: Session, live: Mapping[str, Surveyed], artifact: PlanArtifa
         gone = f"{session.revision} has no stack {plan.stack}"
         return Outlook(decision=Decision(allowed=False), faults=(gone,))
     if plan.purpose is Purpose.SPECULATIVE:
-        return of_review(session, surveyed, artifact, change=None)
+        found = of_review(session, surveyed, artifact, change=None)
+        return replace(found, flagged=_flagged_when_merged(session, plan))
     return _of_waiting(session, live, surveyed, artifact)
+
+
+def _flagged_when_merged(session: Session, plan: PlanPredicate) -> tuple[str, ...]:
+    try:
+        merged = survey_merged(session, plan.source.commit).get(plan.stack)
+    except TfopsError as error:
+        return (f"what its code sets going cannot be told: {error}",)
+    return flagged(session, merged) if merged is not None else ()
 
 
 def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, change: Change | None) -> Outlook:
@@ -66,7 +87,7 @@ def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, c
     reviewed, fault = _open_reviews(session, gate, artifact, change)
     tally = decided(session, surveyed, artifact, gate, on_forge=reviewed).tally
     redacted, found = parse_plan(artifact.files["plan.json"])
-    consent = _as_if_merged(tally, gate, artifact)
+    consent = replace(_as_if_merged(tally, gate, artifact), unread=_made_of(session, artifact))
     decision = decide(
         environment=surveyed.stack.environment,
         gate=gate,
@@ -77,7 +98,24 @@ def of_review(session: Session, surveyed: Surveyed, artifact: PlanArtifact, *, c
     )
     if not has_work(found):
         decision = replace(decision, reasons=(IDLE, *decision.reasons))
-    return Outlook(decision=decision, consent=consent, faults=(fault,) if fault else ())
+    faults = (fault,) if fault else ()
+    return Outlook(decision=decision, consent=consent, faults=faults, flagged=flagged(session, surveyed))
+
+
+def _made_of(session: Session, artifact: PlanArtifact) -> tuple[str, ...]:
+    """What people approve with a plan for review, in words."""
+    plan = artifact.statement.predicate
+    now = kept_manifest(session, plan.stack, plan.fingerprint)
+    before = kept_manifest(session, plan.stack, plan.base_fingerprint or "")
+    if now is None or (plan.base_fingerprint and before is None):
+        return ("what it is made of is not in the store any more: approved, it covers no files",)
+    found, base = content((), before=before, now=now), plan.source.base or ""
+    names = {name for name, _, _ in found.inputs}
+    added = begun(found, files_at(session.repository, base))
+    return (
+        *approved_with(names.difference(added), base=base, tip=plan.source.commit, between="..."),
+        *begins_to_read(added, hidden="this change does not touch"),
+    )
 
 
 def _open_reviews(
@@ -127,7 +165,12 @@ def _of_waiting(session: Session, live: Mapping[str, Surveyed], surveyed: Survey
     )
     redacted, found = parse_plan(artifact.files["plan.json"])
     judged = judge(stack, found, redacted, change_refs(plan.change_set), lambda: artifact)
-    return Outlook(decision=judged.decision, consent=judged.consent, faults=_not_bound(stack, artifact))
+    return Outlook(
+        decision=judged.decision,
+        consent=judged.consent,
+        faults=_not_bound(stack, artifact),
+        flagged=flagged(session, surveyed),
+    )
 
 
 def _not_bound(stack: StackRun, artifact: PlanArtifact) -> tuple[str, ...]:

@@ -334,9 +334,21 @@ def why_planned(stack: StackRun) -> tuple[str, ...]:
         return ("destroyed before, and back again",)
     if record.result is Result.ADOPTED:
         return (f"its state was adopted: {record.reason}",)
-    if record.fingerprint == stack.fingerprint.digest:
-        return ("asked to plan again",) if stack.options.replan else ("its state changed since",)
-    kept = stack.session.store.inputs(stack.id, record.fingerprint)
-    if kept is None:
-        return ("its inputs changed",)
-    return changes_between(unpack(kept)[0], stack.fingerprint.manifest)
+    now = stack.fingerprint.digest
+    if record.fingerprint == now:
+        why = "asked to plan again" if stack.options.replan else "its state changed since"
+        return (why, *(f"{words}, and nobody approved it" for words in _since_baseline(stack)))
+    found = _since(stack, record.fingerprint), _since_baseline(stack)
+    return tuple(dict.fromkeys(words for some in found for words in some))
+
+
+def _since_baseline(stack: StackRun) -> tuple[str, ...]:
+    """What else changed since inputs that people approved: the last run may have found nothing to do with it."""
+    line = baseline(stack.head).fingerprint
+    is_head = stack.head is None or line in ("", stack.head.record.fingerprint)
+    return () if is_head else _since(stack, line)
+
+
+def _since(stack: StackRun, fingerprint: str) -> tuple[str, ...]:
+    kept = stack.session.store.inputs(stack.id, fingerprint)
+    return ("its inputs changed",) if kept is None else changes_between(unpack(kept)[0], stack.fingerprint.manifest)

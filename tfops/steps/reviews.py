@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfops.approval import Ballot, Tally, joined
 from tfops.config_gate import Evidence, Gate
-from tfops.coverage import Approved, Content, Input, file_item
+from tfops.coverage import SETTING, Approved, Content, Input, file_item
 from tfops.deployment import baseline
 from tfops.errors import TfopsError
 from tfops.forge import ForgeError, Opinion
@@ -180,7 +180,7 @@ def _steps(stack: StackRun, base: str, tip: str, wanted: Content) -> Iterator[In
     changed = repository.changed_paths(base, tip)
     touched = [item for item in wanted.inputs if path_of(item[0]) in changed]
     commits = (baseline(stack.head).commit, base, tip, here)
-    first, old, new, last = (_files(repository, commit) if touched else {} for commit in commits)
+    first, old, new, last = (files_at(repository, commit) if touched else {} for commit in commits)
     for name, before, after in touched:
         path = path_of(name)
         known = {file_item(files.get(path)): item for files, item in ((first, before), (last, after)) if files}
@@ -189,19 +189,19 @@ def _steps(stack: StackRun, base: str, tip: str, wanted: Content) -> Iterator[In
             yield name, known.get(was, was), known.get(became, became)
 
 
-def _files(repository: "Repository", commit: str) -> Mapping[str, Entry]:
-    """The files of a commit; none where it is not in this clone."""
+def files_at(repository: "Repository", commit: str) -> Mapping[str, Entry]:
+    """The files of a commit; none where there is none, or where it is not in this clone."""
     return repository.list_tree(repository.tree_id(commit)) if commit and repository.has(commit) else {}
 
 
 def path_of(name: str) -> str:
     """The file that an input stands in: settings are lines of the configuration."""
-    return CONFIG_NAME if is_setting(name) else name
+    return CONFIG_NAME if is_setting(name) else name.removeprefix("./")
 
 
 def is_setting(name: str) -> bool:
     """Whether an input is one of the configuration, and no file."""
-    return name.startswith("setting ")
+    return name.startswith(SETTING)
 
 
 def touches_any(session: Session, landed: Landed, paths: Collection[str]) -> bool:

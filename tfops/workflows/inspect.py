@@ -122,7 +122,11 @@ def _claims(files: Mapping[str, bytes]) -> tuple[str | None, PlanStatement | Non
 def _gate(found: Outlook | None) -> dict[str, object] | None:
     if found is None:
         return None
-    return {"allowed": found.decision.allowed and not found.faults, "reasons": list(found.reasons)}
+    return {
+        "allowed": found.decision.allowed and not found.faults,
+        "reasons": list(found.reasons),
+        "notes": list(found.notes),
+    }
 
 
 def as_json(inspection: Inspection) -> dict[str, object]:

@@ -9,6 +9,7 @@ from tfops.approval import Override
 from tfops.attestation import Purpose
 from tfops.changes import has_work
 from tfops.conflicts import conflicts
+from tfops.coverage import begun, content
 from tfops.dangers import Danger
 from tfops.deployment import Deployment, leaves_nothing
 from tfops.drift import Context, Drift, Tag, classify
@@ -34,6 +35,7 @@ from tfops.steps.trusting import establish, gate_for
 from tfops.steps.unapproved import suspicion
 from tfops.steps.untrusted import Suspicion, check_code, check_downloaded, of_a_change, withheld
 from tfops.steps.workplace import Workplace, current_state, initialise, make_workspace, workplace
+from tfops.unread import begins_to_read
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -107,6 +109,14 @@ class Aim:
     def signer(self, session: Session) -> "Signer":
         """Our signing key, if it may sign such plans."""
         return session.review_signer if self.purpose is Purpose.SPECULATIVE else session.signer
+
+    def unshown(self, session: Session, surveyed: Surveyed) -> tuple[str, ...]:
+        """What the change makes a part of the stack and does not touch, in words: no difference shows it."""
+        if self.branch is None:
+            return ()
+        known = self.fingerprint(surveyed.id)
+        made = content((), before=known.manifest if known else None, now=fingerprint_of(session, surveyed).manifest)
+        return begins_to_read(begun(made, self.branch.tree.entries), hidden="this change does not touch")
 
     def fingerprint(self, stack: str) -> Fingerprint | None:
         """The inputs of the stack that the branch has without the change."""
@@ -184,7 +194,7 @@ def _plan_stack(session: Session, surveyed: Surveyed, out: Path | None, aim: Aim
             initialise(session, work)
             flagged += check_downloaded(session, work, suspected)
             planned = _planned(session, surveyed, work, out, aim)
-            return replace(planned, reasons=(*planned.reasons, *flagged))
+            return replace(planned, reasons=(*planned.reasons, *aim.unshown(session, surveyed), *flagged))
     except TfopsError as error:
         session.say(surveyed.id, f"failed [{error.problems[0].code}]")
         return StackPlan(
