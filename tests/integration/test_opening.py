@@ -346,7 +346,9 @@ class TestKeys:
         fake.parent.mkdir()
         fake.write_text('#!/bin/sh\necho \'{"terraform_version": "1.4.0"}\'\n')
         fake.chmod(0o755)
-        commit(repository, {"tfops.hcl": ENVIRONMENT + 'terraform { version = "~> 1.5" }\n'})
+        create_store(DirectoryObjects(home / ".local/state/tfops" / ID), ID)
+        text = f'store "local" {{\n  id = "{ID}"\n}}\nterraform {{\n  version = "~> 1.5"\n}}\n{ENVIRONMENT}'
+        commit(repository, {"tfops.hcl": text})
         found = open_session(caller(repository, home, PATH=f"{fake.parent}:{os.environ['PATH']}"))
         assert code(lambda: found.program, FailedError) == "terraform.version"
 
