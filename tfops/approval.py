@@ -277,8 +277,9 @@ def opposed(own: Tally, others: Mapping[str, Tally], approved_on: Mapping[str, d
         comments={**comments, **own.comments},
         notes=(
             *(
-                f"{person} rejected plan {plan_id[:12]}, which does the same; what takes that back: "
-                f"tfops approve {plan_id[:12]} --withdraw"
+                f"{person} rejected plan {plan_id[:12]}, which does the same; what takes that back: {person}, with "
+                f"tfops approve {plan_id[:12]} --withdraw, or, once {person} may not decide any more, who approve that "
+                "plan anew"
                 for person, plan_id in sorted(against.items())
             ),
             *own.notes,

@@ -69,6 +69,34 @@ def test_attack_an_approved_change_is_taken_back_before_it_was_applied_and_pushe
     assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
 
 
+def test_attack_something_else_is_deployed_before_what_was_taken_back_is_pushed_again(team: Team) -> None:
+    merged(team, {"prod/main.tf": TWO})
+    commit(team, {"prod/main.tf": RESOURCE})
+    merged(team, {"prod/more.tf": RESOURCE.replace('"a"', '"b"')}, name="other")
+    assert team.sandbox.sync(expect=0).outcomes == {"prod": "applied"}
+    team.sandbox.commit({"prod/main.tf": TWO})
+    assert "after bob approved it: approve it again" in reasons(team.sandbox.sync())
+
+
+def test_attack_a_file_without_effect_was_taken_back_by_an_approved_change_and_is_pushed_again(team: Team) -> None:
+    """Both changed nothing, so no apply has used the approvals up."""
+    hook = '  provisioner "local-exec" {\n    command = "sh ${path.module}/hook.sh"\n  }\n}\n'
+    code = RESOURCE.replace("one", "zero").replace("}\n", hook)
+    deployed(team, {"prod/main.tf": code, "prod/hook.sh": "true\n"})
+    for name, text in (("one", "false\n"), ("back", "true\n")):
+        team.change(name, {"prod/hook.sh": text})
+        planned = team.sandbox.json("plan", "--speculative", "--base", "main", "--head", name)
+        for person in ("alice", "bob"):
+            assert team.approve(planned["prod"]["plan_id"], person).code == 0
+        team.merge(name)
+        assert team.sandbox.sync(expect=0).outcomes == {"prod": "converged"}
+        time.sleep(1.1)
+    team.sandbox.commit({"prod/hook.sh": "false\n"})
+    team.sandbox.sync(expect=0)
+    merged(team, {"prod/main.tf": code.replace("zero", "two")}, name="honest")
+    assert "prod/hook.sh was taken back in" in reasons(team.sandbox.sync())
+
+
 def test_attack_the_plan_that_waited_was_approved_before_its_change_was_taken_back(team: Team) -> None:
     team.sandbox.commit({"prod/main.tf": TWO})
     plan_id = team.sandbox.sync(expect=3)["prod"]["plan_id"]

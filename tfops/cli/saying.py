@@ -131,8 +131,11 @@ def _missing(said: "Said", tally: "Tally") -> str:
 
 def _held_up(said: "Said") -> str:
     """What stands in the way beside missing approvals, and how to go on; empty where nothing is known to."""
+    from tfops.steps.outlook import IDLE
+
     found = said.outlook
-    reasons = [reason for reason in found.reasons if not reason.startswith(WAY_PAST)] if found else []
+    beside = (WAY_PAST, IDLE)
+    reasons = [reason for reason in found.reasons if not reason.startswith(beside)] if found else []
     if found is None or not reasons:
         return ""
     complete = "approvals are complete; " if found.consent is None or found.consent.is_enough else ""

@@ -17,15 +17,17 @@ from tfops.taken_back import Taken, Version, taken_back
 
 
 def undone(stack: StackRun, wanted: Content) -> Taken:
-    """Where what became of the stack's inputs since its last deployment was taken back: one run of git.
+    """Where what became of the stack's inputs since its last deployment was ever taken back: one run of git.
 
-    Of a stack that is gone from the branch: where it came back before it went again.
+    Ever, and not only since then: a deployment of something else does not bring an old approval back. Of a stack that
+    is gone from the branch: where it came back, since its last deployment, before it went again.
     """
-    since = baseline(stack.head).commit or stack.session.began_at
+    began = stack.session.began_at
     if stack.purpose is Purpose.PRUNE:
-        return undone_paths(stack.session, {stack.surveyed.stack.root, CONFIG_NAME} - {""}, since)
+        places = {stack.surveyed.stack.root, CONFIG_NAME} - {""}
+        return undone_paths(stack.session, places, baseline(stack.head).commit or began)
     names = {name for name, _, _ in wanted.inputs}
-    history = _history(stack.session, {path_of(name) for name in names}, since)
+    history = _history(stack.session, {path_of(name) for name in names}, began)
     files = {name: _of_a_file(path_of(name), history) for name in names if not is_setting(name)}
     settings = list(_settings(stack, history)) if len(files) < len(names) else []
     lines = {name: _of_a_setting(name, history, settings) for name in names if is_setting(name)}
