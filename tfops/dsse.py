@@ -94,6 +94,11 @@ def unverified_payload(data: bytes, *, what: str) -> bytes:
     return _open(data, what)[0]
 
 
+def unverified(data: bytes, *, what: str) -> Verified:
+    """The same with its id, for what reads verified bytes: nobody is its signer."""
+    return Verified(payload=unverified_payload(data, what=what), signer="")
+
+
 def unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """For json.loads: refuses an object that names a member twice, which two readers may read differently."""
     members = dict(pairs)

@@ -12,14 +12,13 @@ from tfops.stacks import Stack
 from tfops.steps.errored import refuse_errored
 from tfops.steps.kept import kept_inputs
 from tfops.steps.lifecycle import ignored
-from tfops.steps.opening import Session, now
-from tfops.steps.outcome import Options, StackRun
+from tfops.steps.opening import Session
 from tfops.steps.planning import Looked, Planned, change_refs, look_plan
 from tfops.steps.state import Snapshot
 from tfops.steps.survey import fingerprint_of
 from tfops.steps.surveyed import Surveyed
-from tfops.steps.unapproved import suspicion
-from tfops.steps.untrusted import Suspicion, check_code, check_downloaded, withheld
+from tfops.steps.unapproved import suspicion_of_a_look
+from tfops.steps.untrusted import check_code, check_downloaded, withheld
 from tfops.steps.workplace import Workplace, current_state, initialise, workplace
 from tfops.wiring import Wiring
 
@@ -125,7 +124,7 @@ def _base(session: Session, target: Target, head: Deployment, newest: Fingerprin
 
 
 def _look(session: Session, surveyed: Surveyed, purpose: str, made_of: Fingerprint, head: Deployment) -> Seen:
-    suspected = _suspicion(session, surveyed, made_of, head)
+    suspected = suspicion_of_a_look(session, surveyed, made_of, head)
     check_code(session, surveyed, suspected)
     hidden = withheld(suspected)
     with workplace(session, surveyed, purpose=purpose, withheld=hidden, wait_seconds=WORK_WAIT_SECONDS) as work:
@@ -139,20 +138,6 @@ def _look(session: Session, surveyed: Surveyed, purpose: str, made_of: Fingerpri
         planned = looked.planned
         names = ignored(work) if planned and planned.plan.resource_drift else {}
         return Seen(looked=looked, state=state, ignored=names, runs=work.terraform.runs)
-
-
-def _suspicion(session: Session, surveyed: Surveyed, made_of: Fingerprint, head: Deployment) -> Suspicion | None:
-    """A look runs as much of the code as a sync does, and nobody asked for it."""
-    stack = StackRun(
-        session=session,
-        surveyed=surveyed,
-        live={},
-        options=Options(dry_run=True),
-        fingerprint=made_of,
-        head=head,
-        started_on=now(),
-    )
-    return suspicion(stack)
 
 
 def _refuse_locked(surveyed: Surveyed) -> None:

@@ -131,8 +131,7 @@ class Store:
     def unverified_head(self, stack: str) -> ResultPredicate:
         """What the head says, whoever signed it; raises VerificationError where it is no record at all."""
         what = f"the head of {stack}"
-        payload = dsse.unverified_payload(self.objects.get(f"{_place(stack)}/head.json") or b"", what=what)
-        unverified = dsse.Verified(payload=payload, signer="")
+        unverified = dsse.unverified(self.objects.get(f"{_place(stack)}/head.json") or b"", what=what)
         return decode_deployment(unverified, what=what, stack=stack, store_id=self.id).record
 
     def known_head(self, stack: str, keys: Mapping[str, "SSlibKey"]) -> Deployment | None:

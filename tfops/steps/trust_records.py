@@ -59,8 +59,7 @@ def earlier_records(store: Store, last: Trust) -> Iterator[Trust]:
         what, data = f"version {version} of the rules in force", store.objects.get(_key(version))
         found = None
         if data is not None:
-            payload = dsse.unverified_payload(data, what=what)
-            found = decode_trust(dsse.Verified(payload=payload, signer=""), what=what)
+            found = decode_trust(dsse.unverified(data, what=what), what=what)
         if found is None or found.id != last.record.previous:
             raise VerificationError(
                 f"{what} is not the one that the next was made under",
@@ -130,8 +129,7 @@ def _remembered(store: Store, caller: Caller) -> Trust | None:
     except OSError:
         return None
     what = "the rules in force that this machine remembers"
-    payload = dsse.unverified_payload(data, what=what)
-    known = decode_trust(dsse.Verified(payload=payload, signer=""), what=what)
+    known = decode_trust(dsse.unverified(data, what=what), what=what)
     if store.objects.get(_key(known.record.version)) != data:
         raise VerificationError(
             f"the store no longer has version {known.record.version} of the rules in force, which this machine has "

@@ -3,10 +3,12 @@
 from collections.abc import Collection
 
 from tfops.attestation import Purpose
+from tfops.deployment import Deployment
 from tfops.errors import TfopsError
+from tfops.fingerprint import Fingerprint
 from tfops.steps.consenting import unapproved
-from tfops.steps.opening import Session
-from tfops.steps.outcome import StackRun
+from tfops.steps.opening import Session, now
+from tfops.steps.outcome import Options, StackRun
 from tfops.steps.store import PlanArtifact
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trusting import gate_for
@@ -34,6 +36,22 @@ def suspicion(stack: StackRun) -> Suspicion | None:
         "merge: tfops plan --speculative --trust-code. Allowed for good by: review { allow = [ … ] }",
         is_trusted=stack.options.trust_code or _was_planned(stack),
     )
+
+
+def suspicion_of_a_look(
+    session: Session, surveyed: Surveyed, made_of: Fingerprint, head: Deployment | None, *, trust_code: bool = False
+) -> Suspicion | None:
+    """The same for who only looks, and applies nothing: that runs as much of the code as a sync does."""
+    stack = StackRun(
+        session=session,
+        surveyed=surveyed,
+        live={},
+        options=Options(dry_run=True, trust_code=trust_code),
+        fingerprint=made_of,
+        head=head,
+        started_on=now(),
+    )
+    return suspicion(stack)
 
 
 def _settings(session: Session, surveyed: Surveyed, names: Collection[str]) -> tuple[Finding, ...]:

@@ -112,11 +112,11 @@ def _claims(files: Mapping[str, bytes]) -> tuple[str | None, PlanStatement | Non
     if STATEMENT not in files:
         return None, None
     try:
-        payload = dsse.unverified_payload(files[STATEMENT], what=STATEMENT)
-        statement = decode(payload, PlanStatement, PLAN_TYPE, what=STATEMENT)
+        claimed = dsse.unverified(files[STATEMENT], what=STATEMENT)
+        statement = decode(claimed.payload, PlanStatement, PLAN_TYPE, what=STATEMENT)
     except VerificationError:
         return None, None
-    return dsse.Verified(payload=payload, signer="").id, statement
+    return claimed.id, statement
 
 
 def _gate(found: Outlook | None) -> dict[str, object] | None:

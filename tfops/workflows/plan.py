@@ -21,7 +21,6 @@ from tfops.steps.errored import refuse_errored
 from tfops.steps.feedback import Ended, tell_proposed
 from tfops.steps.inputs_archive import archive
 from tfops.steps.opening import Session, now
-from tfops.steps.outcome import Options, StackRun
 from tfops.steps.outlook import IDLE
 from tfops.steps.planning import Artifact, Planned, idle_plan, make_plan, sign_plan
 from tfops.steps.policies import findings
@@ -32,7 +31,7 @@ from tfops.steps.store import STATEMENT
 from tfops.steps.survey import fingerprint_of, look, survey
 from tfops.steps.surveyed import Surveyed
 from tfops.steps.trusting import establish, gate_for
-from tfops.steps.unapproved import suspicion
+from tfops.steps.unapproved import suspicion_of_a_look
 from tfops.steps.untrusted import Suspicion, check_code, check_downloaded, of_a_change, withheld
 from tfops.steps.workplace import Workplace, current_state, initialise, make_workspace, workplace
 from tfops.unread import begins_to_read
@@ -95,16 +94,8 @@ class Aim:
         """What the stack is suspected of before anything of it runs; None where there is nothing."""
         if self.branch is not None:
             return of_a_change(self.branch, session, surveyed, is_trusted=self.trust_code)
-        stack = StackRun(
-            session=session,
-            surveyed=surveyed,
-            live={},
-            options=Options(dry_run=True, trust_code=self.trust_code),
-            fingerprint=fingerprint_of(session, surveyed),
-            head=session.store.known_head(surveyed.id, session.keys),
-            started_on=now(),
-        )
-        return suspicion(stack)
+        made_of, head = fingerprint_of(session, surveyed), session.store.known_head(surveyed.id, session.keys)
+        return suspicion_of_a_look(session, surveyed, made_of, head, trust_code=self.trust_code)
 
     def signer(self, session: Session) -> "Signer":
         """Our signing key, if it may sign such plans."""
